@@ -104,6 +104,13 @@ def structured(value: Any = (1.0, 2.0)) -> np.ndarray[Any, Any]:
     return array.astype([("x", array.dtype)])
 
 
+class Own:
+    """A class of the user's, which may be called like a function."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise Planted("in a class")
+
+
 def with_item(value: Any, item: Any) -> Any:
     """A copy whose first number is another."""
     array = np.array(value)
@@ -205,7 +212,7 @@ np.array([1+2j, 3], dtype=object)
 """)
 
 _OBJECTS = _split("""
-''|'no such thing'|'\\0'|'x'*10000|b'bytes'|'nan'|'1'|object()|int|np.float64|Ellipsis
+''|'no such thing'|'\\0'|'x'*10000|b'bytes'|'nan'|'1'|object()|Own|np.dtype('f8')|Ellipsis
 NotImplemented|np|[]|()|{}|set()|{1, 2}|{'a': 1}|{0: 1.0}|[None]|[1, [2, 3]]|[[1, 2], [3]]
 recursive()|nested(3)|nested(3000)|['a', 'b']|['a', 'a']|[np.nan]|[1, 'a']|range(5)|iter([])
 (i for i in range(3))|endless()|failing_iterator()|map(float, 'x')|Path('missing/file')

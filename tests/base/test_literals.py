@@ -19,7 +19,7 @@ from fermiac.privacy.checks import _LAYOUTS, Layout
 from fermiac.privacy.one_run import _METHODS as ONE_RUN
 from fermiac.privacy.one_run import Method as OneRunMethod
 from fermiac.privacy.thresholds import THRESHOLDS, ThresholdName
-from fermiac.score.gibbs_settings import STEPS
+from fermiac.score.gibbs_moves import STEPS
 from fermiac.score.masked import _SCHEDULES as MASKED
 from fermiac.score.methods import FIXED_GRID, INTEGRATORS, FixedName, IntegratorName
 from fermiac.score.schedules import SCHEDULES, ScheduleName

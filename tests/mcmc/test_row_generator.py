@@ -133,6 +133,8 @@ def test_parameters_broadcast_as_rows() -> None:
         lambda: g.multivariate_normal(0.0),
         lambda: g.multivariate_normal([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]),
         lambda: g.truncated_normal(0, 1, 2, 1),
+        lambda: fm.mcmc.RowGenerator(0, []),  # type: ignore[arg-type]
+        lambda: fm.mcmc.RowGenerator(0, [3]),  # type: ignore[arg-type]
     ):
         with pytest.raises(ArgumentError):
             bad()

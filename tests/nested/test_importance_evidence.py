@@ -253,6 +253,9 @@ def test_doubts_about_a_fitted_density() -> None:
     second = second_of(r)
     masses = (r.log_evidence_volumes, r.log_evidence_volumes_stderr)
     assert not second.doubts(*masses)
+    for name, wrong in (("log_evidence", bytearray(8)), ("stderr", np.ones(3)), ("stderr", "1")):
+        with pytest.raises(ArgumentError, match=f"{name}: "):
+            second.doubts(**{"log_evidence": 0.0, "stderr": 1.0, name: wrong})  # type: ignore[arg-type]
     assert "ESS of 50" in replace(second, ess=50.0).doubts(*masses)
     assert second.sample.log_weights is not None
     heavy = second.sample.log_weights.copy()

@@ -395,3 +395,27 @@ def test_changed_words_of_a_state_are_refused_or_lead_to_a_run(
                 except CheckpointError:
                     refused += 1
     assert refused > 10
+
+
+def test_a_state_with_a_bound_without_volume_is_called_damaged(tmp_path: Path) -> None:
+    path, kind = tmp_path / "run", "nested sampling run (checkpoint format 2)"
+    sampler = fm.nested.Uniform(importance=True)
+    how: dict[str, Any] = {"n_live": 16, "dlogz": 0.1, "sampler": sampler, "rng": 0}
+    law, box = fm.distributions.Normal([0.0] * 2), fm.distributions.Uniform([-5.0] * 2, [5.0] * 2)
+    with pytest.warns(ConvergenceWarning):
+        fm.nested.sample(law, box, max_iter=20, checkpoint=path, **how)
+    text, [(name, dtype, shape, data)] = _core.store_read(str(path), kind)
+    words = data.view(np.uint64)
+    numbers = words.view(np.float64)
+    for i in np.flatnonzero((numbers > 0.5) & (numbers < 0.7)):
+        good, words[i] = words[i], 9
+        _core.store_write(str(path), kind, text, [(name, dtype, shape, data)])
+        words[i] = good
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                fm.nested.sample(law, box, max_iter=40, checkpoint=path, **how)
+            except CheckpointError as error:
+                if "infinite weight" in str(error):
+                    return
+    pytest.fail("no word was the volume of a bound")

@@ -293,6 +293,11 @@ def test_refusals_of_scores() -> None:
         guesses_from_scores([1.0, 2.0], [1, 0], 1)
     with pytest.raises(ArgumentError, match="included"):
         guesses_from_scores([1.0, 2.0], [True], 1)
+    deep: list = [1.0]
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(ArgumentError, match="included"):
+        guesses_from_scores([1.0, 2.0], deep, 1)
     with pytest.raises(ArgumentError, match="only 2 canaries"):
         guesses_from_scores([1.0, 2.0], [True, False], 2, 1)
     with pytest.raises(ArgumentError, match="scores"):

@@ -121,6 +121,10 @@ def test_refused_queries() -> None:
             call()
     with pytest.raises(fm.errors.ArgumentError, match="kind"):
         p.interval(0.9, kind="shortest")
+    rows = fm.privacy.epsilon_posterior(np.arange(50.0, 60.0), 40, 50, 60)
+    for kind in ("equal", "hpd", "lower", "upper"):
+        with pytest.raises(fm.errors.ArgumentError, match="do not broadcast"):
+            rows.interval(np.full(8, 0.5), kind=kind)
     with pytest.raises(fm.errors.ArgumentError, match="NaN"):
         p.cdf(math.nan)
     with pytest.raises(fm.errors.ArgumentError, match="a picture shows one"):

@@ -144,7 +144,7 @@ def test_refusals() -> None:
         ({"alpha": 0.0}, "alpha"),
         ({"delta": 1.0}, "delta"),
         ({"claim": -1.0}, "claim"),
-        ({"claim": [1.0, 2.0]}, "one number"),
+        ({"claim": [1.0, 2.0]}, "claim"),
         ({"threshold": "high"}, "threshold"),
     ):
         with pytest.raises(ArgumentError, match=words):
@@ -153,5 +153,6 @@ def test_refusals() -> None:
         audit_sequential([], x)
     with pytest.raises(ArgumentError, match="NaN"):
         audit_sequential([np.nan], x)
-    with pytest.raises(ArgumentError):
-        audit_sequential(x, x).log_e_values(-1.0)
+    for claim in (-1.0, float("nan"), [0.5, 1.0], np.ones((2, 2, 2)), "0.5"):
+        with pytest.raises(ArgumentError, match="claim: "):
+            audit_sequential(x, x).log_e_values(claim)  # type: ignore[arg-type]

@@ -172,6 +172,9 @@ def test_the_memory_does_not_grow_with_the_rows() -> None:
         ({"columns": ["mean", "medien"]}, "columns: 'medien' given"),
         ({"columns": {"a": ("ppf", "x")}}, "columns"),
         ({"columns": {"a": ("ppf", 2.0)}}, "q: "),
+        ({"columns": {"a": (np.ones(2), 2.0)}}, "columns"),
+        ({"columns": {"a": ("ppf", np.timedelta64(1, "s"))}}, "columns"),
+        ({"columns": [np.ones(2)]}, "columns"),
         ({"counts": ("tp", "fp", "fn")}, "counts"),
         ({"keep": ["median"]}, "keep"),
         ({"measure": "rho"}, "measure"),
@@ -223,6 +226,13 @@ def test_parts_of_posteriors_and_their_columns(measure: str, tmp_path: Path) -> 
         fm.merge([parts[0], parts[0]])
     with pytest.raises(fm.errors.UnknownNameError, match="the columns are"):
         rows["x"]
+    with pytest.raises(fm.errors.UnknownNameError, match="the columns are"):
+        rows[np.ones(2)]  # type: ignore[index]
+    for prob in (np.ones(3), "0.5", 1.5):
+        with pytest.raises(ArgumentError, match="prob: "):
+            whole.columns(prob=prob)
+    with pytest.raises(ArgumentError, match="kind: "):
+        whole.columns(["mean"], kind="widest")
     with pytest.raises(ArgumentError, match="this part is empty"):
         call(10, 2, 3, 4, **({"epsilon": 1.0} if measure == "delta" else {}), part=(0, 2))
 

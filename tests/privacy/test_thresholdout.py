@@ -42,6 +42,15 @@ def test_thresholdout_step_by_step() -> None:
     assert [kind for kind, _ in source.asked] == [*kinds, "threshold"]
 
 
+def test_a_users_stop_iteration_passes() -> None:
+    def ends(data: object) -> float:
+        raise StopIteration
+
+    data = np.zeros((50, 1))
+    with pytest.raises(StopIteration):
+        Thresholdout(data, data, budget=2, rng=0).query(ends)
+
+
 def test_scales_are_those_of_the_paper() -> None:
     source = Script(*[0.0] * 5)
     t = Thresholdout(None, 10_000, budget=1, noise_source=source)

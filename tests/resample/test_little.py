@@ -13,14 +13,14 @@ from executor_help import spawned
 import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.resample import little_bootstraps
-from fermiac.resample.little import _rows, _Stored
+from fermiac.resample.little import _Division, _Stored
 
 X = np.asarray(fm.random.Stream(1).exponential(20_000))
 
 
 def test_every_observation_is_in_one_subset() -> None:
     for n, run, count in [(100, 1, 5), (103, 4, 7), (1000, 16, 13)]:
-        parts = [_rows(n, run, count, j) for j in range(count)]
+        parts = [_Division(n, run, count).rows(j) for j in range(count)]
         assert sorted(np.concatenate(parts).tolist()) == list(range(n))
 
 

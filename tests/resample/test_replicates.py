@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 import fermiac as fm
+from fermiac import _core
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 from fermiac.resample import bootstrap, permutation_test
 
@@ -80,6 +83,23 @@ def test_parts_are_saved_and_belong_to_one_call(tmp_path: Path) -> None:
             bootstrap(X, "sd", replicates=whole, **wrong)
     with pytest.raises(ArgumentError, match="of another call"):
         bootstrap(X + 1e-9, "sd", rng=0, replicates=whole)
+
+
+@pytest.mark.parametrize(
+    "blocks", [(), ((),), ((3,),), ((0, 2, 4),), ((4, 0),), ((0, 3),), ((6, 10),), ((2, 4), (0, 2))]
+)
+def test_a_file_whose_address_does_not_fit_its_rows_is_refused(blocks: Any, tmp_path: Path) -> None:
+    part = bootstrap(X, "sd", n_resamples=8, rng=0, part=(1, 2))
+    assert part.blocks == ((4, 8),)
+    part.save(path := tmp_path / "part")
+    text, tensors = _core.store_read(str(path), "result")
+    content = json.loads(text)
+    content["fields"]["blocks"] = {"tuple": [{"tuple": list(block)} for block in blocks]}
+    _core.store_write(str(path), "result", json.dumps(content), tensors)
+    with pytest.raises(CheckpointError, match="blocks"):
+        fm.load(path)
+    with pytest.raises(ArgumentError, match="it could not be read again, and is not saved: blocks"):
+        replace(part, blocks=blocks).save(path)
 
 
 @pytest.mark.parametrize(

@@ -270,8 +270,15 @@ def test_any_long_verb_can_be_started() -> None:
     assert fm.start(fm.score.sample, m, 100, sigma_range=(0.1, 10.0)).result(60).shape == (100, 1)
 
 
+DEEP: Any = []
+for _ in range(3000):
+    DEEP = [DEEP]
+
+
 @pytest.mark.parametrize(
-    "verb", ["mcmc.sample", "sample", print, None, [], fm.mcmc.open, fm.walks.corpus]
+    "verb",
+    ["mcmc.sample", "sample", print, None, [], DEEP, fm.mcmc.open, fm.walks.corpus],
+    ids=lambda verb: "deep" if verb is DEEP else None,
 )
 def test_what_is_no_long_verb_is_refused(verb: Any) -> None:
     with pytest.raises(ArgumentError, match=r"functions is needed: .*fermiac\.walks\.optimize"):

@@ -245,6 +245,10 @@ def test_a_target_from_a_factory(pool: Executor) -> None:
     local = expect(targets.make_moments(2.0))
     factory = fm.targets.factory("worker_targets:make_moments", scale=2.0)
     assert repr(factory) == "factory('worker_targets:make_moments', scale=2.0)"
+    deep: Any = 2.0
+    for _ in range(3000):
+        deep = [deep]
+    assert repr(fm.targets.factory("worker_targets:make_moments", deep)).endswith("<list>)")
     assert same(expect(factory), local)
     assert same(expect(factory, executor=pool), local)
     lock = threading.Lock()

@@ -137,8 +137,9 @@ def test_every_kind_of_particles(method: Any) -> None:
     truth = law.sample(1, rng=5)[0]
     s = fm.score.measure(
         law, lambda i: truth[i], range(6), 3, noise=0.2, method=method, sigma_range=(0.01, 30.0),
-        rng=1,
+        names=list("abcdef"), rng=1,
     )  # fmt: skip
+    assert s.names == tuple("abcdef")
     assert len(set(s.chosen.tolist())) == 3
     assert s.bias
     assert np.abs(s.draws[:, s.chosen] - truth[s.chosen]).mean() < 0.5
@@ -213,6 +214,11 @@ def test_a_stop_before_the_first_measurement() -> None:
     assert part.scores.shape == (0, 2)
 
 
+class Strange:
+    #: Of the wrong type: a dict is needed.
+    __array_interface__ = 3
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -221,6 +227,9 @@ def test_a_stop_before_the_first_measurement() -> None:
         ({"candidates": [[1.0, 2.0, 3.0]]}, ArgumentError, "candidates"),
         ({"candidates": [[np.inf, 0.0]]}, ArgumentError, "infinity"),
         ({"candidates": [False, False]}, ArgumentError, "at least one True"),
+        ({"candidates": Strange()}, ArgumentError, "candidates"),
+        ({"names": -np.eye(3)}, ArgumentError, "names"),
+        ({"names": ["x"]}, ArgumentError, "names"),
         ({"n_measurements": 3}, ArgumentError, "n_measurements"),
         ({"noise": 0.0}, ArgumentError, "noise"),
         ({"noise": 1e300}, ArgumentError, "smaller units"),
@@ -228,6 +237,7 @@ def test_a_stop_before_the_first_measurement() -> None:
         ({"rule": "largest"}, ArgumentError, "rule"),
         ({"n_particles": 1}, ArgumentError, "n_particles"),
         ({"method": "inpaint"}, ArgumentError, "masks"),
+        ({"method": np.ones(3)}, ArgumentError, "method"),
         ({"method": "pigdm", "n_steps": 0}, ArgumentError, "n_steps"),
         ({"ask": 3}, ArgumentError, "ask"),
         ({"ask": lambda i: [1.0, 2.0]}, TargetError, "ask: .* candidate"),

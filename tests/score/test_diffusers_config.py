@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +50,34 @@ def test_a_scheduler_is_made_again_from_its_own_config(torch: Any) -> None:
     assert repr(other) != repr(leading)
 
 
+def test_folders_and_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    read = DiffusersScheduler.from_pretrained
+    for path in (datetime(2026, 1, 2), np.ones(3), "", None):
+        with pytest.raises(ArgumentError, match="path: "):
+            read(path)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="subfolder: 3 was given"):
+        read(tmp_path, 3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="save_directory: "):
+        DiffusersScheduler().save_pretrained(datetime(2026, 1, 2))  # type: ignore[arg-type]
+    for name, content in (
+        ("threshold", {"bound": 1.0, "ratio": 2.0}),
+        ("integrator", {"name": "Heun", "order": 7}),
+        ("langevin", {"name": "EulerMaruyama", "langevin": {"steps": 1}}),
+        ("langevin", {"name": "EulerMaruyama", "langevin": 3}),
+    ):
+        key = "integrator" if name == "langevin" else name
+        (tmp_path / "scheduler_config.json").write_text(json.dumps({key: content}))
+        with pytest.raises(ArgumentError, match=f"path: {name}="):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "flow_prediction"])
+@pytest.mark.parametrize("name", ["schedule", "shift", "steps_offset"])
+def test_arrays_for_words_and_numbers_are_refused(prediction: str, name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{name}: "):
+        DiffusersScheduler(prediction_type=prediction, **{name: np.array([1.0, 2.0])})  # type: ignore[arg-type]
+
+
 def test_ranges_of_samples_are_taken() -> None:
     assert from_config({}).config.threshold is None
     assert from_config({"clip_sample": False}).config.threshold is None
@@ -86,7 +117,7 @@ def test_times_are_there_before_they_are_chosen(torch: Any) -> None:
     assert s.timesteps.tolist() == list(range(49, -1, -1))
     assert s.num_inference_steps is None
     assert s.sigmas.shape == (51,)
-    assert s.sigmas[0] == pytest.approx(s._sigma_range[1])
+    assert s.sigmas[0] == pytest.approx(s._process.sigma_range[1])
     assert s.sigmas[-1] == 0
     s.set_timesteps(4)
     assert len(s.timesteps) == s.num_inference_steps == 4
@@ -107,7 +138,7 @@ def test_what_pipelines_pass_on_to_ddim(torch: Any) -> None:
 
 def test_what_is_said_otherwise_passes() -> None:
     s = from_config({"sigma_max": 30.0}, sigma_range=(0.1, 30.0))
-    assert s._sigma_range == (0.1, 30.0)
+    assert s._process.sigma_range == (0.1, 30.0)
     assert from_config({"use_lu_lambdas": True}, schedule="karras").config.schedule == "karras"
     assert from_config({"use_karras_sigmas": True}).config.schedule == "karras"
     spaced = {"use_exponential_sigmas": True, "timestep_spacing": "leading"}
@@ -192,7 +223,7 @@ def test_levels_beyond_the_table_are_refused(torch: Any) -> None:
 
 def test_ends_of_tables_in_single_precision_pass(torch: Any) -> None:
     s = DiffusersScheduler("euler")
-    low, high = s._sigma_range
+    low, high = s._process.sigma_range
     s.set_timesteps(sigmas=[high * 1.002, 1.0, low * 0.998])
     assert float(s.timesteps[0]) == 999
     assert float(s.timesteps[-1]) == 0

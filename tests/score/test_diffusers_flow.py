@@ -84,7 +84,8 @@ def test_all_integrators_reach_the_law_from_time_one(torch: Any, name: str) -> N
 
 def test_noise_gives_the_law(torch: Any) -> None:
     s = DiffusersScheduler("ancestral", **FLOW)
-    s.set_timesteps(60)
+    s.set_timesteps(150)
+    torch.manual_seed(0)
     x = run(s, torch.randn(20_000, 1, generator=torch.Generator().manual_seed(1)))
     assert abs(float(x.mean()) - 1) < 0.02
     assert abs(float(x.std()) - 0.5) < 0.03

@@ -97,6 +97,7 @@ def test_what_is_wrong_with_levels_is_said():
         ({"sigma0": 11.0}, "outside of the levels"),
         ({"sigma0": [1.0, 2.0]}, r"\(70,\)"),
         ({"init_noise": -1.0}, "init_noise"),
+        ({"init_noise": np.zeros(3)}, "init_noise"),
         ({"names": ["a"]}, "names"),
         ({"dim": 4}, "dim"),
     ],

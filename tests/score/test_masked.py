@@ -219,6 +219,12 @@ def test_logits_that_cannot_be_used(logits: Any, message: str) -> None:
         run(logits)
 
 
+@pytest.mark.parametrize("value", ["text", None, 1j, math.nan, [[0.5]]])
+def test_times_that_cannot_be_used(value: Any) -> None:
+    with pytest.raises(TargetError, match="schedule: "):
+        run(schedule=lambda level: value)
+
+
 def test_no_possible_token_is_told() -> None:
     with pytest.raises(TargetError, match="-inf for every token"):
         run(lambda tokens, time: np.full((*tokens.shape, 3), -np.inf))

@@ -217,6 +217,7 @@ def test_an_interrupted_run_leaves_what_it_has() -> None:
     ("options", "message"),
     [
         ({"alpha": -1.0}, "alpha: -1.0"),
+        ({"alpha": np.ones(2)}, "alpha: "),
         ({"alpha": 0, "mode": "particles"}, "alpha: 0 was given for particles"),
         ({"mode": "both"}, "mode: 'both'"),
         ({"value": "best"}, "value: 'best'"),

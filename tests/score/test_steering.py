@@ -263,6 +263,9 @@ def test_functions_that_give_no_numbers() -> None:
 
     with pytest.raises(TargetError, match="potential: nan came back for row 0"):
         call(lambda y, x, s: np.full(len(y), np.nan))
+    for kind in ("M8[s]", "m8[s]", "U9", complex):
+        with pytest.raises(TargetError, match="potential: a ndarray came back that is not"):
+            call(lambda y, x, s, kind=kind: (0.0 * y[:, 0]).astype(kind))
     with pytest.raises(TargetError, match="potential: inf came back"):
         call(lambda y, x, s: np.full(len(y), np.inf))
     with pytest.raises(TargetError, match="all 20 are 0"):

@@ -11,10 +11,11 @@ from typing import Any, ParamSpec, TypeVar
 from fermiac._base.validate import suggestion
 from fermiac.errors import CallError
 
-__all__ = ["FOREIGN", "public", "public_class", "users_level"]
+__all__ = ["FOREIGN", "part_of", "public", "public_class", "users_level"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: Names of arguments in other libraries. Of several keys the first that the function has is meant.
 _WORDS = {
@@ -120,6 +121,21 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 def public_class(kind: type[Any]) -> None:
     """Give a class the same errors about wrong arguments as a public function."""
     kind.__init__ = public(kind.__init__)
+
+
+def part_of(owner: str, module: str) -> Callable[[type[T]], type[T]]:
+    """Return a decorator of a base class with a part of the methods of a public class.
+
+    Errors about wrong calls of its methods name the public class, which users know.
+    """
+
+    def renamed(kind: type[T]) -> type[T]:
+        for name, method in vars(kind).items():
+            if inspect.isfunction(method):
+                method.__qualname__, method.__module__ = f"{owner}.{name}", module
+        return kind
+
+    return renamed
 
 
 def users_level() -> int:

@@ -34,17 +34,9 @@ from fermiac.distributions.univariate import (
 )
 from fermiac.errors import ArgumentError
 
-
-def _truncated_normal(a: Any, b: Any, loc: Any, scale: Any) -> Law:
-    # Not at the top: truncation takes the laws of this module.
-    from fermiac.distributions.truncated import Truncated
-
-    low, high = (np.add(loc, np.multiply(end, scale)) for end in (a, b))
-    return Truncated(Normal(loc, scale), low, high)
-
-
-# By the name in scipy: the parameters that a built-in law fixes, and its maker from the others.
-_BUILT_IN: dict[str, tuple[dict[str, float], Callable[..., Law]]] = {
+#: By the name in scipy: the parameters that a built-in law fixes, and its maker from the others.
+#: `fermiac.distributions.truncated` adds its law, for which it converts laws by this module.
+BUILT_IN: dict[str, tuple[dict[str, float], Callable[..., Law]]] = {
     "norm": ({}, lambda loc, scale: Normal(loc, scale)),
     "lognorm": ({"loc": 0.0}, lambda s, loc, scale: LogNormal(np.log(scale), s)),
     "uniform": ({}, lambda loc, scale: Uniform(loc, np.add(loc, scale))),
@@ -64,7 +56,6 @@ _BUILT_IN: dict[str, tuple[dict[str, float], Callable[..., Law]]] = {
     "poisson": ({"loc": 0.0}, lambda mu, loc, scale: Poisson(mu)),
     "binom": ({"loc": 0.0}, lambda n, p, loc, scale: Binomial(n, p)),
     "nbinom": ({"loc": 0.0}, lambda n, p, loc, scale: NegativeBinomial(n, p)),
-    "truncnorm": ({}, _truncated_normal),
     "triang": (
         {},
         lambda c, loc, scale: Triangular(
@@ -73,7 +64,7 @@ _BUILT_IN: dict[str, tuple[dict[str, float], Callable[..., Law]]] = {
     ),
 }
 
-# By the class of scipy's distribution objects: the makers from their parameters.
+#: By the class of scipy's distribution objects: the makers from their parameters.
 _OBJECTS: dict[str, Callable[..., Law]] = {
     "Normal": lambda mu, sigma: Normal(mu, sigma),
     "StandardNormal": lambda: Normal(),
@@ -202,7 +193,7 @@ def _from_scipy(obj: Any, name: str) -> Law:
         return _from_object(obj, name)
     dist = getattr(obj, "dist", None)
     if isinstance(dist, scipy.stats.rv_discrete):
-        if dist.name not in _BUILT_IN:
+        if dist.name not in BUILT_IN:
             raise _discrete(name, dist.name)
     elif not isinstance(dist, scipy.stats.rv_continuous):
         raise ArgumentError(
@@ -214,8 +205,8 @@ def _from_scipy(obj: Any, name: str) -> Law:
     if isinstance(dist, scipy.stats.rv_discrete):
         names.remove("scale")
     parameters = {"loc": 0.0, "scale": 1.0, **dict(zip(names, obj.args, strict=False)), **obj.kwds}
-    if dist.name in _BUILT_IN:
-        fixed, make = _BUILT_IN[dist.name]
+    if dist.name in BUILT_IN:
+        fixed, make = BUILT_IN[dist.name]
         if all(np.all(np.asarray(parameters[p]) == value) for p, value in fixed.items()):
             return make(**parameters)
     if isinstance(dist, scipy.stats.rv_discrete):

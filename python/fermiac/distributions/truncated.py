@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._base.validate import real_numbers, shown
 from fermiac.distributions.law import Array
-from fermiac.distributions.scipy import as_law
-from fermiac.distributions.univariate import Marginal, UnivariateLaw
+from fermiac.distributions.scipy import BUILT_IN, as_law
+from fermiac.distributions.univariate import Marginal, Normal, UnivariateLaw
 from fermiac.errors import ArgumentError
 
 # The quantiles between which moments are integrated.
@@ -160,3 +160,11 @@ def _tail_power(law: _core.Law, end: float) -> float:
     # The density has one power more than the tail. The margin keeps rounding from deciding at
     # integers.
     return float((near - beyond) / (10.0 * np.log(10.0))) - 1.0 - 1e-9
+
+
+def _truncated_normal(a: Any, b: Any, loc: Any, scale: Any) -> Truncated:
+    low, high = (np.add(loc, np.multiply(end, scale)) for end in (a, b))
+    return Truncated(Normal(loc, scale), low, high)
+
+
+BUILT_IN["truncnorm"] = ({}, _truncated_normal)

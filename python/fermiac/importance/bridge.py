@@ -513,19 +513,20 @@ def _result(
             "log_density: it is 0 at all proposals; a proposal closer to the draws is needed, or "
             "the bounds of the support"
         )
-    # The effective number of draws depends on the bridge, which depends on it a little.
+    # The weights of the bridge depend a little on the effective number of draws, which only a first
+    # bridge tells.
     size = float(n)
     for _ in range(2):
         share = size / (size + m)
         log_z, of_draws, of_proposals = _root(draws, proposals, share)
-        over: Average = average(second, of_draws[:, None], n_threads=workers)
-        known = float(np.atleast_1d(over.ess)[0])
-        size = min(max(known, 1.0), float(n)) if np.isfinite(known) else float(n)
-    mean, of_chains = float(of_draws.mean()), float(np.atleast_2d(over.cov)[0, 0])
+        averaged: Average = average(second, of_draws[:, None], n_threads=workers)
+        ess = float(np.atleast_1d(averaged.ess)[0])
+        size = min(max(ess, 1.0), float(n)) if np.isfinite(ess) else float(n)
+    mean, of_chains = float(of_draws.mean()), float(np.atleast_2d(averaged.cov)[0, 0])
     squares = [of_chains / mean**2, float(of_proposals.var(ddof=1)) / m / of_proposals.mean() ** 2]
     carried = float(of_proposals.sum() ** 2 / (of_proposals**2).sum())
     stderr = float(np.sqrt(sum(squares)))
-    degrees = [float(np.atleast_1d(over.df)[0]), m - 1.0]
+    degrees = [float(np.atleast_1d(averaged.df)[0]), m - 1.0]
     terms = sum(s**2 / max(k, 1.0) for s, k in zip(squares, degrees, strict=True))
     rhat = 1.0
     count, _ = chain_shape(chains)
@@ -533,17 +534,17 @@ def _result(
         whole_chains = np.asarray(chains.draws, float).reshape(count, -1, chains.dim)
         rhat = float(np.max(rank_rhat(whole_chains, workers)))
     doubts: list[Finding] = []
-    own = 1.0 if over.rhat is None else float(np.atleast_1d(over.rhat)[0])
-    if rhat > _APART or own > MOST_RHAT:
+    of_average = 1.0 if averaged.rhat is None else float(np.atleast_1d(averaged.rhat)[0])
+    if rhat > _APART or of_average > MOST_RHAT:
         doubts.append((
             ConvergenceWarning,
-            f"R-hat is {rhat:.3f} for a coordinate and {own:.3f} for the average that gives log Z, "
-            "so the chains have not mixed; run longer chains",
+            f"R-hat is {rhat:.3f} for a coordinate and {of_average:.3f} for the average that gives "
+            "log Z, so the chains have not mixed; run longer chains",
         ))  # fmt: skip
-    if known < _LEAST_ESS * count:
+    if ess < _LEAST_ESS * count:
         doubts.append((
             ConvergenceWarning,
-            f"the effective sample size of the draws is {known:.0f}, below {_LEAST_ESS:.0f} for "
+            f"the effective sample size of the draws is {ess:.0f}, below {_LEAST_ESS:.0f} for "
             "each chain, so the error of log Z is itself uncertain; run longer chains",
         ))  # fmt: skip
     if carried < _FEW or stderr > _LARGE:
@@ -561,7 +562,7 @@ def _result(
         log_evidence=log_z,
         log_evidence_stderr=stderr,
         df=sum(squares) ** 2 / terms if terms > 0 else float("inf"),
-        ess=known,
+        ess=ess,
         ess_proposal=carried,
         overlap=float(of_proposals.mean() / share),
         rhat=rhat,

@@ -295,17 +295,19 @@ class _Models:
 
 @dataclass(frozen=True)
 class _Found:
-    """An estimate: means, covariance, degrees of freedom, weights, variances of the truth."""
+    """An estimate for K outputs from M models."""
 
     mean: Array
     cov: Array
     df: Array
+    #: The coefficients of the models, (M, K).
     coefficients: Array
+    #: The variances of the first model, (K,).
     truth: Array
 
 
 def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Give the ranges of moderate blocks of points."""
+    """Yield the starts and stops of blocks of points that are short enough for an interrupt."""
     for at in range(start, stop, 2**16):
         yield at, min(at + 2**16, stop)
 
@@ -337,24 +339,33 @@ class _Job:
         self._report = report
         self._start = start
         self._models = [
-            Outputs(self._of(k), settings["on_nan"], f"models[{k}]") for k in range(count)
+            Outputs(self._model(k), settings["on_nan"], f"models[{k}]") for k in range(count)
         ]
+        #: The values of each model in the final sample, minus its centres.
         self._values: list[Array] = []
         #: The result of the last complete round.
         self._found: _Found | None = None
+        #: The number of points of the pilot.
         self._pilot = 0
         self._plan: Allocation | None = None
+        #: The covariances of the models in the pilot, one matrix for each output.
         self._covs: Array | None = None
+        #: The weights of the outputs in the variance that is made small, and the scale of the one
+        #: with weight 1.
         self._weights: Array | None = None
         self._least = math.inf
+        #: The means of each model in the pilot.
         self._centres: Array | None = None
         #: The value of each output of the first model at all points of the pilot; NaN if it varies.
         self._only: Array | None = None
+        #: The number of points of each model in the final sample.
         self._sizes: NDArray[np.int64] | None = None
+        #: Whether a tolerance was met; None without one.
         self._converged: bool | None = None
         self.findings: list[Finding] = []
 
-    def _of(self, k: int) -> Callable[[Array], Any]:
+    def _model(self, k: int) -> Callable[[Array], Any]:
+        """Return a model as a function of points."""
         return lambda x: self._target(np.column_stack([np.full(len(x), float(k)), x]))
 
     def _points(self, stage: int, start: int, stop: int) -> Array:

@@ -20,6 +20,7 @@ from fermiac.importance.checks import (
     nothing_met,
     reuse_findings,
 )
+from fermiac.importance.merging import merge_evidences
 from fermiac.importance.sampler import Sampler, components_of
 from fermiac.importance.settings import Drawing
 from fermiac.results import Estimate, Result, Sample
@@ -238,8 +239,6 @@ class Evidence(Result):
         >>> bool(abs(z.log_evidence - 3) < 5 * z.log_evidence_stderr + 1e-12), z.n_evals
         (True, 4000)
         """
-        from fermiac.importance.merging import merge_evidences
-
         return merge_evidences(self, others, weights)
 
 

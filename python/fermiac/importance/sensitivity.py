@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,9 +20,7 @@ from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import (
     choice,
     labels,
-    listed,
     numbered,
-    shown,
     whole,
     yes,
 )
@@ -39,6 +37,7 @@ from fermiac.errors import (
 from fermiac.importance.api import expect
 from fermiac.importance.outputs import Outputs, rows_at_once, tolerances, with_unit_map
 from fermiac.importance.pick_freeze import FIT_RUNS, Design, Indices, Sums
+from fermiac.importance.sensitivity_inputs import Groups, groups_of, refuse_dependence
 from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.importance.settings import with_dim
 from fermiac.random import RngLike, key_of
@@ -59,10 +58,6 @@ if TYPE_CHECKING:
 __all__ = ["sobol_indices"]
 
 Array = NDArray[np.float64]
-Groups: TypeAlias = (
-    "Sequence[Sequence[int | str] | int | str] | Mapping[str, Sequence[int | str] | int | str]"
-)
-
 #: The smallest number of replicates, and the largest for powers of two of rows.
 _LEAST, _MOST = 8, 15
 #: The largest number of looks of a run with a tolerance, and the model runs of the first look.
@@ -254,12 +249,12 @@ def sobol_indices(
     law, params = named_law(law, params)
     law = with_unit_map(with_dim(law), "sobol_indices")
     coordinates = labels(names_of(names, params), law.dim) or numbered("x", law.dim)
-    inputs, places = _groups(groups, coordinates)
+    inputs, places = groups_of(groups, coordinates)
     both = yes("second_order", second_order)
     if method == "iscv" and (both or tolerance is not None or n_replicates is not None):
         given = "second_order" if both else "n_replicates" if tolerance is None else "rtol, atol"
         raise ArgumentError(f"{given}: given with method='iscv', which has none; leave it out")
-    _refuse_dependence(law, places, coordinates)
+    refuse_dependence(law, places, coordinates)
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     job = _Job(
@@ -315,83 +310,6 @@ def sobol_indices(
     return result
 
 
-def _groups(
-    groups: Any, names: tuple[str, ...]
-) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
-    """Return the names and the coordinates of the inputs."""
-    if groups is None:
-        return names, tuple((i,) for i in range(len(names)))
-    needed = (
-        "a sequence of lists of coordinates (numbers or names), or a mapping from names to them, "
-        "is needed"
-    )
-    if isinstance(groups, Mapping):
-        labels_ = tuple(str(name) for name in list(groups)[: len(names) + 1])
-        members: Any = list(groups.values())[: len(names) + 1]
-    else:
-        members = listed(groups, len(names))
-        labels_ = ()
-    if not members or len(members) > len(names):
-        raise ArgumentError(f"groups: {shown(groups)} given; {needed}")
-    places = []
-    for member in members:
-        single = isinstance(member, str | int | np.integer) and not isinstance(member, bool)
-        found = [member] if single else listed(member, len(names))
-        if not found:
-            raise ArgumentError(f"groups: {shown(member)} given as a group; {needed}")
-        places.append(tuple(_place(item, names) for item in found))
-    flat = [i for group in places for i in group]
-    missing = [names[i] for i in range(len(names)) if i not in flat]
-    if len(set(flat)) < len(flat) or missing:
-        what = f"{missing[0]!r} is in none" if missing else "a coordinate comes twice"
-        raise ArgumentError(
-            f"groups: {shown(groups)} given, in which {what}; each of the {len(names)} coordinates "
-            "must be in one group"
-        )
-    if not labels_:
-        labels_ = tuple("+".join(names[i] for i in group) for group in places)
-    return labels_, tuple(places)
-
-
-def _place(item: Any, names: tuple[str, ...]) -> int:
-    """Return the position of a coordinate that is given by number or name."""
-    if isinstance(item, str):
-        if item not in names:
-            raise ArgumentError(
-                f"groups: {shown(item)} given, which is not a name of a coordinate; the names are "
-                f"{', '.join(names[:20])}"
-            )
-        return names.index(item)
-    return whole("groups", item, 0, len(names) - 1)
-
-
-def _refuse_dependence(
-    law: Law, groups: tuple[tuple[int, ...], ...], names: tuple[str, ...]
-) -> None:
-    """Raise an error if a coordinate of a law depends on the uniform numbers of another group."""
-    from fermiac.random import sobol
-
-    u = sobol(64, 2 * law.dim, 0)
-    a, b = u[:, : law.dim].copy(), u[:, law.dim :].copy()
-    before = np.array(law.from_unit(a), np.float64)
-    for group in groups:
-        mixed = a.copy()
-        mixed[:, list(group)] = b[:, list(group)]
-        others = np.ones(law.dim, bool)
-        others[list(group)] = False
-        after = np.asarray(law.from_unit(mixed), np.float64)
-        scale = 1e-9 * np.abs(before).max(axis=0)
-        moved = (np.abs(after - before) > scale).any(axis=0) & others
-        if moved.any():
-            i, j = group[0], int(np.argmax(moved))
-            raise ArgumentError(
-                f"law: the inputs {names[i]!r} and {names[j]!r} of this {type(law).__name__} "
-                "depend on each other, and the shares of inputs of the variance are defined for "
-                "independent ones; put inputs that depend on each other into one group: "
-                f"groups=[[{i}, {j}], ...]"
-            )
-
-
 @dataclass
 class _Job:
     """One call: its settings, its state and its result."""
@@ -408,11 +326,15 @@ class _Job:
     settings: dict[str, Any]
     model: Outputs = field(init=False)
     report: Report | None = field(init=False, default=None)
+    #: The sums over rows of Sobol' points.
     sums: Sums | None = None
     #: The result by importance sampling.
     weighted: Estimate | None = None
+    #: Whether a tolerance was met; None without one.
     converged: bool | None = None
+    #: The first and the last level: at level k each replicate has 2**k rows.
     levels: tuple[int, int] = (0, 0)
+    #: What is subtracted from the values before importance sampling, for each output.
     centre: Array | None = None
     findings: list[Finding] = field(default_factory=list)
 
@@ -421,7 +343,7 @@ class _Job:
         design, rows = self.design, self.n // self.design.runs
         dim = design.law.dim
         if self.method == "iscv":
-            # A few more, of which the centre of the values is the mean.
+            # A twentieth of the runs comes before, for the centre of the values.
             pairs = 20 * (2 * dim + 1)
             if int(0.95 * self.n) // design.runs < pairs:
                 need = math.ceil((pairs + 1) * design.runs / 0.95)
@@ -456,20 +378,20 @@ class _Job:
 
     def run(self) -> SobolIndices:
         """Return the result."""
-        if self.method == "iscv" or not self._by_points():
-            self._weigh()
+        if self.method == "iscv" or not self._by_sobol_points():
+            self._by_importance_sampling()
         result = self.result("complete")
         assert result is not None
         warn(self.findings, result)
         return result
 
-    def _by_points(self) -> bool:
+    def _by_sobol_points(self) -> bool:
         """Evaluate all rows of Sobol' points; return False if another method is better."""
         assert self.replicates is not None
         support = self.design.law._support()
         bounded = [bool(np.isfinite(low) and np.isfinite(high)) for low, high in support]
         control = bounded if self.control else None
-        sums = Sums(self.design, self.replicates, self.model, control, self._tell)
+        sums = Sums(self.design, self.replicates, self.model, control, self._report_runs)
         self.sums = sums
         first, last = self.levels
         if pilot := self._pilot():
@@ -487,7 +409,7 @@ class _Job:
         return True
 
     def _pilot(self) -> int:
-        """Return the level of a first check of the tail, 0 for none."""
+        """Return the level of the rows that check the tail first, or 0 for no check."""
         free = self.settings["n_replicates"] is None and self.tolerance is None
         if self.method != "auto" or self.design.both or not free:
             return 0
@@ -506,7 +428,7 @@ class _Job:
         left = 1.0 if sums.control is None else float(sums.control.residual.max())
         return left > _LEFT and _tail(sums.squares) > _HEAVY
 
-    def _tell(self) -> None:
+    def _report_runs(self) -> None:
         if self.report is not None:
             self.report(min(self.model.n_evals, self.n), self.n)
 
@@ -525,7 +447,7 @@ class _Job:
         allowed = np.maximum(atol, rtol * largest)
         return bool((factor * errors[known] <= allowed[:, None]).all())
 
-    def _weigh(self) -> None:
+    def _by_importance_sampling(self) -> None:
         """Estimate the expectations of the products of pairs of points by importance sampling."""
         design = self.design
         dim, per_row = design.law.dim, design.runs
@@ -545,7 +467,7 @@ class _Job:
                 for part in (z[:, :dim], z[:, dim:])
             )
             y = self.model(design.crossed(a, b).reshape(-1, dim))
-            self._tell()
+            self._report_runs()
             f = y.reshape(per_row, len(a), -1) - centre
             fa, fb, x = f[0], f[1], f[2:]
             columns = [(fa + fb) / 2, (fa * fa + fb * fb) / 2]
@@ -704,7 +626,7 @@ class _Job:
 
 @contextmanager
 def _as_partial(job: _Job) -> Any:
-    """Take the partial estimate of an interrupted `expect`."""
+    """Keep the partial estimate of an interrupted `expect` as that of the job."""
     try:
         yield
     except (KeyboardInterrupt, WorkerError) as error:

@@ -393,6 +393,7 @@ def sample(
     in_sections = store is not None and not are_apart(given)
     if not in_sections and (cut or takes_whole(how, executor, given)):
         return sample_chains(
+            sample,
             log_density,
             given,
             how=how,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.folders import sections
 from fermiac.errors import ConvergenceWarning, FermiacWarning
-from fermiac.mcmc.result import Chains
 from fermiac.results import chain_summary
+
+if TYPE_CHECKING:
+    from fermiac.mcmc.result import Chains
 
 __all__ = ["findings"]
 

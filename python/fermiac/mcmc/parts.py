@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import numpy as np
-
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import RngLike, key_of, shown, whole
-from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
-from fermiac.mcmc.checks import findings
+from fermiac._base.validate import RngLike, key_of, whole
+from fermiac.errors import ArgumentError
+from fermiac.mcmc.joining import joined, judged, unjudged
 from fermiac.mcmc.result import Chains
-from fermiac.results.result import Finding, warn
+from fermiac.results.result import warn
 from fermiac.results.reweight import PARTS
-from fermiac.results.sample import Sample
 from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
 from fermiac.targets.factories import Factory, as_factory
 
@@ -31,8 +28,6 @@ __all__ = [
     "SHARDS",
     "ShardsName",
     "are_apart",
-    "merged",
-    "missing_chains",
     "sample_chains",
     "takes_whole",
 ]
@@ -81,18 +76,23 @@ class _Chain:
 
     progress: bool | Report = False
 
-    def __init__(self, target: Any, settings: Mapping[str, Any], seed: int, first: int) -> None:
-        self._target, self._settings, self._seed = target, dict(settings), seed
+    def __init__(
+        self,
+        call: Callable[..., Chains],
+        target: Any,
+        settings: Mapping[str, Any],
+        seed: int,
+        first: int,
+    ) -> None:
+        self._call, self._target, self._settings, self._seed = call, target, dict(settings), seed
         self._first, self._end = first, first + int(settings["n_chains"])
 
     def __call__(self, unit: int) -> Chains:
         """Return the chain with this index, counted from the first of the call."""
-        from fermiac.mcmc.api import sample
-
         chain = self._first + unit
         token = CHAINS.set((chain, self._end))
         try:
-            made = sample(
+            made = self._call(
                 self._target,
                 **{**self._settings, "n_chains": 1, "keep_state": False},
                 rng=self._seed,
@@ -107,10 +107,11 @@ class _Chain:
             "n_chains": self._end,
             "chains": (chain,),
         }
-        return _unjudged(replace(made, settings={**made.settings, PARTS: address}))
+        return unjudged(replace(made, settings={**made.settings, PARTS: address}))
 
 
 def sample_chains(
+    call: Callable[..., Chains],
     target: Any,
     settings: dict[str, Any],
     *,
@@ -123,7 +124,7 @@ def sample_chains(
     target_factory: str | Factory | None,
     progress: bool | Report | None,
 ) -> Chains:
-    """Return the chains of a call, made one by one; see `fermiac.mcmc.sample`."""
+    """Return the chains of a call of `fermiac.mcmc.sample`, which is `call`, made one by one."""
     obstacle = _obstacle(settings)
     if obstacle is None and how == "points":
         obstacle = "shards: 'points' given"
@@ -150,7 +151,7 @@ def sample_chains(
             if report is not None and n < len(units):
                 report(n, len(units))
 
-        work = _Chain(target, settings, key, first)
+        work = _Chain(call, target, settings, key, first)
         try:
             pieces = computed(work, units, executor=executor, store=kept, tick=tick, name="chains")
             for unit, piece in pieces:
@@ -159,131 +160,10 @@ def sample_chains(
         except BaseException as error:
             error.partial_result = None  # type: ignore[attr-defined]
             if done:
-                partial = replace(_joined([*done.values()]), status="interrupted")
+                partial = replace(joined([*done.values()]), status="interrupted")
                 error.partial_result = partial  # type: ignore[attr-defined]
             raise
-        result, found = _judged(_joined([*done.values()]))
+        result, found = judged(joined([*done.values()]))
         finish(report, len(units), result)
     warn(found, result)
     return result
-
-
-def _call(sample: Sample) -> int | None:
-    """Return the seed of the call that a sample of whole chains belongs to."""
-    address = sample.settings.get(PARTS)
-    if address is None or not isinstance(sample, Chains):
-        return None
-    return int(address["seed"])
-
-
-def _numbers(part: Chains) -> tuple[int, ...]:
-    return tuple(int(chain) for chain in part.settings[PARTS]["chains"])
-
-
-def merged(first: Chains, others: Sequence[Sample]) -> Chains | None:
-    """Return the merged chains of parts of one call; None for other samples."""
-    parts = [part for part in (first, *others) if isinstance(part, Chains)]
-    calls = {_call(part) for part in parts}
-    if len(parts) <= len(others) or len(calls) > 1 or None in calls:
-        return None
-    seen: dict[int, int] = {}
-    for i, part in enumerate(parts):
-        if part.draws.shape[1:] != first.draws.shape[1:] or part.names != first.names:
-            raise ArgumentError(
-                f"merge: the draws of part {i} have the shape {part.draws.shape[1:]} and the names "
-                f"{shown(part.names)}, those of part 0 {first.draws.shape[1:]} and "
-                f"{shown(first.names)}; parts of one call are needed"
-            )
-        for chain in _numbers(part):
-            if chain in seen:
-                raise ArgumentError(
-                    f"merge: parts {seen[chain]} and {i} both hold chain {chain} of the call"
-                )
-            seen[chain] = i
-    result, found = _judged(_joined([_unjudged(part) for part in parts]))
-    warn(found, result)
-    return result
-
-
-def _joined(parts: Sequence[Chains]) -> Chains:
-    """Return the chains of all parts in the order of their numbers."""
-    parts = sorted(parts, key=_numbers)
-    first = parts[0]
-    numbers = [chain for part in parts for chain in _numbers(part)]
-    order = np.argsort(numbers, kind="stable")
-
-    def rows(arrays: list[Any]) -> Any:
-        if any(array is None for array in arrays):
-            return None
-        return np.concatenate(arrays)[order]
-
-    def named(name: str) -> dict[str, Any]:
-        each = [getattr(part, name) for part in parts]
-        return {
-            key: rows([one[key] for one in each]) for key in each[0] if all(key in e for e in each)
-        }
-
-    steps = [step for part in parts for step in part.adaptation.get("step_sizes", [])]
-    adaptation = dict(first.adaptation)
-    if len(steps) == len(order):
-        adaptation["step_sizes"] = [steps[i] for i in order]
-    ended = next((part.status for part in parts if part.status != "complete"), "complete")
-    addresses = [part.settings[PARTS] for part in parts]
-    address = {
-        **first.settings[PARTS],
-        "first": min(int(one.get("first", 0)) for one in addresses),
-        "n_chains": max(int(one["n_chains"]) for one in addresses),
-        "chains": tuple(numbers[i] for i in order),
-    }
-    return replace(
-        first,
-        settings={**first.settings, "n_chains": len(order), PARTS: address},
-        n_evals=sum(part.n_evals for part in parts),
-        wall_time=sum(part.wall_time for part in parts),
-        status=ended,
-        # In the order of the chains, whatever the parts.
-        warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
-        draws=rows([part.draws for part in parts]),
-        log_densities=rows([part.log_densities for part in parts]),
-        gradients=rows([part.gradients for part in parts]),
-        stats=named("stats"),
-        warmup_stats=named("warmup_stats"),
-        warmup_draws=rows([part.warmup_draws for part in parts]),
-        log_likelihood=named("log_likelihood"),
-        adaptation=adaptation,
-        _state=None,
-    )
-
-
-def _unjudged(part: Chains) -> Chains:
-    """Return a part without the warnings about its chains; those about all chains replace them."""
-    own = {text for _, text in findings(part)}
-    return replace(part, warnings=tuple(text for text in part.warnings if text not in own))
-
-
-def _judged(chains: Chains) -> tuple[Chains, list[Finding]]:
-    """Return chains with the warnings about all of them, and further ones."""
-    about = findings(chains)
-    found = list(about)
-    if chains.warnings:
-        n, text = len(chains.warnings), chains.warnings[0]
-        found.insert(0, (ConvergenceWarning, text if n == 1 else f"{text} ({n - 1} more alike)"))
-    return replace(chains, warnings=(*chains.warnings, *(text for _, text in about))), found
-
-
-def missing_chains(chains: Chains) -> list[Finding]:
-    """Return the warning that chains of a call are missing."""
-    address = chains.settings.get(PARTS)
-    if address is None:
-        return []
-    wanted = range(int(address.get("first", 0)), int(address["n_chains"]))
-    left = sorted(set(wanted) - {int(k) for k in address["chains"]})
-    if not left:
-        return []
-    more = ", ..." if len(left) > 10 else ""
-    return [
-        (
-            FermiacWarning,
-            f"{len(left)} of {len(wanted)} chains are missing: {shown(left[:10], 200)[1:-1]}{more}",
-        )
-    ]

@@ -15,6 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base.folders import converted, finite_in_sections, forget
 from fermiac._base.validate import RngLike
 from fermiac.errors import ArgumentError
+from fermiac.mcmc.joining import merged, missing_chains
 from fermiac.results import Sample
 from fermiac.results.arviz import MOST_NUMBERS
 from fermiac.results.result import Finding
@@ -117,13 +118,11 @@ class Chains(Sample):
         ConvergenceWarning
             If the chains, taken together, have not converged or have diverged.
         """
-        from fermiac.mcmc.parts import merged
-
-        return merged(self, others) or super().merge(*others)
+        parts = [self, *(other for other in others if isinstance(other, Chains))]
+        whole = merged(parts) if len(parts) > len(others) else None
+        return whole or super().merge(*others)
 
     def _missing(self) -> list[Finding]:
-        from fermiac.mcmc.parts import missing_chains
-
         return missing_chains(self)
 
     def with_log_likelihood(self) -> Chains:

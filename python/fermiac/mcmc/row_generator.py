@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core, special
-from fermiac._base.validate import numbers, require, shape_of
+from fermiac._base.validate import numbers, require, shape_of, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import RngLike, key_of
 
@@ -60,7 +60,7 @@ class RowGenerator:
     __slots__ = ("_streams", "n")
 
     def __init__(self, rng: RngLike, n: int) -> None:
-        self.n = shape_of(n)[0]
+        self.n = shape_of(whole("n", n, 0, 2**63 - 1))[0]
         self._streams = _core.RowStreams(key_of(rng), self.n)
 
     @classmethod

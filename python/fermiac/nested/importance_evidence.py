@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.validate import real
 from fermiac.results.result import Result
 from fermiac.results.sample import Sample
 
@@ -195,7 +196,14 @@ class ImportanceEvidence(Result):
         str
             A reason: the run ended early; few points carry the weights; the test points alone, or
             the prior masses, give another evidence.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is not a number.
         """
+        log_evidence = real("log_evidence", log_evidence, "a number is needed", lambda x: True)
+        stderr = real("stderr", stderr, "a number is needed", lambda x: True)
         fault = self._fault()
         if fault:
             return fault

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac._base import layout as fit
+from fermiac.errors import CheckpointError
 from fermiac.nested.batches import Late
 from fermiac.nested.checks import findings
 from fermiac.nested.importance_evidence import importance_of
@@ -222,7 +223,13 @@ class NestedLoop(RunLoop[NestedResult]):
 
     def _importance(self, converged: bool) -> ImportanceEvidence | None:
         raw = self.core.importance(*self.job.ports, self.workers)
-        return None if raw is None else importance_of(raw, self.job, converged)
+        if raw is None:
+            return None
+        if not (raw["log_weights"] < np.inf).all():
+            raise CheckpointError(
+                "the run continues from a damaged state: a point of a bound has an infinite weight"
+            )
+        return importance_of(raw, self.job, converged)
 
     def _trace(self) -> dict[str, Any]:
         return self.core.trace()

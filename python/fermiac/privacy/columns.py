@@ -79,7 +79,8 @@ class PosteriorRows(RowsOfCall):
         UnknownNameError
             If there is no such column.
         """
-        if name not in self.names:
+        asked: object = name
+        if not isinstance(asked, str) or asked not in self.names:
             raise UnknownNameError(f"{shown(name)}: the columns are {shown(list(self.names))}")
         column: Array = self.array[:, self.names.index(name)]
         return column
@@ -91,7 +92,8 @@ class PosteriorRows(RowsOfCall):
 
 def figures_of(columns: Any) -> dict[str, Figure]:
     """Return the checked figures of columns by their names."""
-    if isinstance(columns, Mapping):
+    is_named = isinstance(columns, Mapping)
+    if is_named:
         items = listed(columns.items(), _MOST)
     else:
         names = listed(columns, _MOST) if not isinstance(columns, str) else None
@@ -103,21 +105,29 @@ def figures_of(columns: Any) -> dict[str, Figure]:
         )
     out: dict[str, Figure] = {}
     for name, what in items:
-        figure: Figure | None = None
-        if isinstance(what, str) and what in FIGURES:
-            figure = (what, None)
-        elif isinstance(what, tuple | list) and len(what) == 2 and what[0] in _WITH_ARGUMENT:
-            at = what[1]
-            if isinstance(at, int | float | np.number) and not isinstance(at, bool):
-                figure = (str(what[0]), float(at))
+        figure = _figure(what)
         if figure is None or not isinstance(name, str) or name in out:
             raise ArgumentError(
-                f"columns: {shown({name: what} if name != what else what)} given; different names "
+                f"columns: {shown({name: what} if is_named else what)} given; different names "
                 f"are needed, with figures among {', '.join(FIGURES)}, or a pair of "
                 f"{', '.join(_WITH_ARGUMENT)} and its argument, as {{'high': ('ppf', 0.99)}}"
             )
         out[name] = figure
     return out
+
+
+def _figure(what: Any) -> Figure | None:
+    """Return a figure without or with an argument, or None for what is no figure."""
+    if isinstance(what, str):
+        return (what, None) if what in FIGURES else None
+    if not isinstance(what, tuple | list) or len(what) != 2:
+        return None
+    method, at = what
+    if not isinstance(method, str) or method not in _WITH_ARGUMENT:
+        return None
+    if not isinstance(at, int | float | np.number) or isinstance(at, bool | np.timedelta64):
+        return None
+    return method, float(at)
 
 
 def values_of(

@@ -343,7 +343,7 @@ def guesses_from_scores(
     x = numbers("scores", scores)
     if x.ndim != 1 or x.size == 0:
         raise ArgumentError(f"scores: shape {x.shape} was given; (m,) with m > 0 is needed")
-    inside = np.asarray(included)
+    inside = taken("included", included)
     if inside.dtype != np.bool_ or inside.shape != x.shape:
         raise ArgumentError(
             f"included: an array of {inside.dtype} of shape {inside.shape} was given; booleans of "

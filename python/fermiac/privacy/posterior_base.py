@@ -22,6 +22,7 @@ from fermiac._base.validate import (
     columns,
     key_of,
     numbers,
+    probability,
     require,
     shown,
     unwrapped,
@@ -308,10 +309,14 @@ class Posterior(Result):
             both = self._ask("shortest", p, 2)
             return unwrapped(both[..., 0]), unwrapped(both[..., 1])
         tail = (1 - p) / 2 if kind == "equal" else 1 - p
-        shape = np.broadcast_shapes(self.shape, p.shape)
-        lower = np.zeros(shape) if kind == "upper" else np.asarray(self.ppf(tail))
-        most = 1.0 if self._measure == "delta" else np.inf
-        upper = np.full(shape, most) if kind == "lower" else np.asarray(self.isf(tail))
+        # One end at least is a quantile, which has the shape of the interval.
+        end = np.asarray(self.isf(tail) if kind == "upper" else self.ppf(tail))
+        if kind == "upper":
+            lower, upper = np.zeros(end.shape), end
+        elif kind == "lower":
+            lower, upper = end, np.full(end.shape, 1.0 if self._measure == "delta" else np.inf)
+        else:
+            lower, upper = end, np.asarray(self.isf(tail))
         return unwrapped(lower), unwrapped(upper)
 
     @cached_property
@@ -388,6 +393,8 @@ class Posterior(Result):
             If an argument is outside its domain.
         """
         figures = figures_of(columns)
+        prob = probability("prob", prob, zero=True, one=True)
+        choice("kind", kind, _KINDS)
         shape = self.shape
         address = self.settings.get(PARTS)
         n = int(np.prod(shape, dtype=np.int64)) if shape else 1

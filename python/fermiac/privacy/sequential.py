@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import special
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.validate import taken
+from fermiac._base.validate import real, taken
 from fermiac.errors import ArgumentError
-from fermiac.privacy.checks import Array, at_least_zero, provenance, single
+from fermiac.privacy.checks import Array, provenance, single
 from fermiac.privacy.checks import scores as scores_of
 from fermiac.privacy.trade_off import TradeOff
 from fermiac.results.result import Result
@@ -266,7 +266,7 @@ class SequentialAudit(Result):
         if isinstance(claim, TradeOff):
             region = curve_region(claim)
         else:
-            region = epsilon_region(np.atleast_1d(at_least_zero("claim", claim)), self.delta)
+            region = epsilon_region(np.array([_claimed(claim)]), self.delta)
         return np.asarray(np.cumsum(self._records().log_e(region)[:, 0]))
 
     def extend(self, members: ArrayLike, nonmembers: ArrayLike) -> SequentialAudit:
@@ -389,11 +389,15 @@ def audit_sequential(
     began = time.perf_counter()
     some, others = scores_of("members", members), scores_of("nonmembers", nonmembers)
     delta, alpha = single("delta", delta, zero=True), single("alpha", alpha)
-    wanted = None if claim is None else _number("claim", at_least_zero("claim", claim))
+    wanted = None if claim is None else _claimed(claim)
     fixed = None if threshold is None else _number("threshold", taken("threshold", threshold))
     state = _State(delta, alpha, wanted, fixed)
     state.run(some, others)
     return state.result(time.perf_counter() - began)
+
+
+def _claimed(claim: float) -> float:
+    return real("claim", claim, "a number of at least 0 is needed", lambda x: x >= 0)
 
 
 def _number(name: str, array: Array) -> float:

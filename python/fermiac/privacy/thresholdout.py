@@ -227,10 +227,8 @@ class Thresholdout(Mechanism):
         """
         if self._data is None:
             raise ArgumentError("f: a query was given, but no data; query_means takes its means")
-        (train, scalar), (hold, _) = (
-            self._evaluated(f, data, name)
-            for data, name in zip(self._data, ("train", "holdout"), strict=True)
-        )
+        train, scalar = self._evaluated(f, self._data[0], "train")
+        hold, _ = self._evaluated(f, self._data[1], "holdout")
         return self._answers(train, hold, scalar=scalar)
 
     def query_means(self, train_mean: ArrayLike, holdout_mean: ArrayLike) -> Answer:

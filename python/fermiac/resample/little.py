@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from mmap import mmap
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -275,7 +275,8 @@ def little_bootstraps(
     most = count if n_subsets is None else whole("n_subsets", n_subsets, 2, count)
     row = sum(array[0].nbytes for array in arrays)
     run = max(1, min(_RUN_BYTES // max(row, 1), size // _RUNS))
-    used = sum(_rows(n, run, count, j).size for j in range(most))
+    division = _Division(n, run, count)
+    used = sum(division.rows(j).size for j in range(most))
     workers = resolve_threads(n_threads)
     settings = {
         "statistic": chosen.name if chosen is not None else "function",
@@ -284,8 +285,8 @@ def little_bootstraps(
         "n_resamples": resamples,
         "prob": level,
     }
-    near = chosen is not None and chosen.core in ("quantile", "iqr", "mad")
-    work = _Subsets(arrays, statistic if chosen is None else chosen, n, run, count)
+    is_quantile = chosen is not None and chosen.core in ("quantile", "iqr", "mad")
+    work = _Subsets(arrays, statistic if chosen is None else chosen, division)
     work.draws = _Draws(used, resamples, key)
     how = Drawing(executor, part, store, replicates, rng)
     how.check(False)
@@ -305,6 +306,11 @@ def little_bootstraps(
             many = bool(row[0])
             table = row[1:].reshape(resamples + 1, -1)
             found.append((table[0].copy(), table[1:].copy()))
+
+    def result(status: str) -> tuple[LittleBootstraps, list[Finding]]:
+        made, doubts = _result(found, many, division, used, level, settings, is_quantile)
+        took = time.perf_counter() - began
+        return replace(made, seed=key, wall_time=took, status=status), doubts
 
     with reporter(progress, "little bootstraps", "subsets") as report:
         try:
@@ -328,13 +334,10 @@ def little_bootstraps(
                 raise
             if not how.is_plain and not found:
                 add(first_rows(stopped))
-            some = None
-            if len(found) >= 2:
-                some = _result(found, many, level, settings, key, began, n, run, count, used, near)
-                object.__setattr__(some[0], "status", "interrupted")
-            stopped.partial_result = some and some[0]  # type: ignore[attr-defined]
+            partial = result("interrupted")[0] if len(found) >= 2 else None
+            stopped.partial_result = partial  # type: ignore[attr-defined]
             raise
-        made, doubts = _result(found, many, level, settings, key, began, n, run, count, used, near)
+        made, doubts = result("complete")
         finish(report, most, made)
     warn(doubts, made)
     return made
@@ -360,11 +363,19 @@ def _arrays(x: Any) -> list[NDArray[Any]]:
     return arrays
 
 
-def _rows(n: int, run: int, count: int, j: int) -> NDArray[np.int64]:
-    """Return the observations of subset j: every count-th run."""
-    starts = np.arange(j * run, n, count * run)
-    rows = (starts[:, None] + np.arange(run)).ravel()
-    return rows[rows < n]
+class _Division(NamedTuple):
+    """The division of n observations into subsets of runs of neighbouring rows."""
+
+    n: int
+    #: The rows of a run.
+    run: int
+    n_subsets: int
+
+    def rows(self, j: int) -> NDArray[np.int64]:
+        """Return the observations of subset j: every count-th run."""
+        starts = np.arange(j * self.run, self.n, self.n_subsets * self.run)
+        rows = (starts[:, None] + np.arange(self.run)).ravel()
+        return rows[rows < self.n]
 
 
 class _Draws(NamedTuple):
@@ -380,11 +391,9 @@ class _Subsets:
 
     draws: _Draws
 
-    def __init__(
-        self, arrays: list[NDArray[Any]], statistic: Any, n: int, run: int, count: int
-    ) -> None:
+    def __init__(self, arrays: list[NDArray[Any]], statistic: Any, division: _Division) -> None:
         self._target, self.statistic = [_Stored.of(array) for array in arrays], statistic
-        self._n, self._run, self._count = n, run, count
+        self._division = division
 
     def __call__(self, start: int, stop: int) -> Array:
         """Return subsets from a start to a stop."""
@@ -393,7 +402,7 @@ class _Subsets:
 
     def _subset(self, j: int) -> tuple[bool, Array, Array]:
         """Return whether there are outputs, the statistic of a subset, and its replicates."""
-        rows = _rows(self._n, self._run, self._count, j)
+        rows = self._division.rows(j)
         samples = tuple(np.array(array.opened()[rows]) for array in self._target)
         chosen = self.statistic if isinstance(self.statistic, Statistic) else None
         try:
@@ -403,7 +412,9 @@ class _Subsets:
                 paired=len(samples) > 1,
             )
         except ArgumentError as error:
-            error.add_note(f"raised by the observations of subset {j} of {self._count}")
+            error.add_note(
+                f"raised by the observations of subset {j} of {self._division.n_subsets}"
+            )
             raise
         used, n, key = self.draws
         options = {**data.units.core(IID), "draws": np.array([used])}
@@ -476,18 +487,14 @@ def _known(array: NDArray[Any]) -> tuple[Any, ...]:
 def _result(
     found: list[tuple[Array, Array]],
     many: bool,
+    division: _Division,
+    used: int,
     level: float,
     settings: dict[str, Any],
-    key: int,
-    began: float,
-    n: int,
-    run: int,
-    count: int,
-    used: int,
-    quantile: bool,
+    is_quantile: bool,
 ) -> tuple[LittleBootstraps, list[Finding]]:
-    """Return the result of some subsets, and doubts about it."""
-    sizes = np.array([_rows(n, run, count, j).size for j in range(len(found))], float)
+    """Return the result of some subsets without seed and time, and doubts about it."""
+    sizes = np.array([division.rows(j).size for j in range(len(found))], float)
     # A partial result has fewer observations than the resamples.
     share = math.sqrt(used / sizes.sum())
     points = np.stack([point for point, _ in found])
@@ -504,7 +511,7 @@ def _result(
     error = ends.std(0, ddof=1) / math.sqrt(s) if s >= _FEW else np.full(offsets.shape, np.nan)
     stderr = weights @ spreads
     doubts: list[Finding] = []
-    if quantile:
+    if is_quantile:
         doubts.append((
             FermiacWarning,
             "a subset has few observations near a quantile, so that its error is too large, by a "
@@ -542,12 +549,12 @@ def _result(
         n_subsets=s,
         subset_size=int(sizes.max()),
         n_resamples=len(found[0][1]),
-        seed=key,
+        seed=None,
         version=_core.__version__,
         isa=_core.isa_level,
         settings=settings,
         n_evals=0,
-        wall_time=time.perf_counter() - began,
+        wall_time=0.0,
         warnings=tuple(text for _, text in doubts),
     )
     return made, doubts

@@ -363,7 +363,7 @@ def wild_bootstrap(
     law = _MULTIPLIERS.resolve(multipliers)
     total = whole("n_resamples", n_resamples, 1, 2**40)
     level = probability("prob", prob)
-    under = yes("restricted", restricted)
+    restricted = yes("restricted", restricted)
     key = key_of(rng)
     fitted = _fitted(take(x, statistic=resolved("ols"), clusters=clusters))
     k, groups = fitted.estimate.size, len(fitted.starts)
@@ -392,7 +392,7 @@ def wild_bootstrap(
         "n_resamples": total,
         "prob": level,
         "multipliers": law.name,
-        "restricted": under,
+        "restricted": restricted,
         "null": np.broadcast_to(values, k).tolist(),
         "clusters": clusters is not None,
     }
@@ -403,14 +403,14 @@ def wild_bootstrap(
         stderr = np.sqrt(factor * squares)
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = np.asarray(distances / stderr)
-        lower, upper = np.empty(k), np.empty(k)
+        ends = lower, upper = np.empty(k), np.empty(k)
         pvalue, error = np.empty(k), np.zeros((2, k))
         for j, part in enumerate(parts):
-            one = _Test(part, float(squares[j]), 0.0 if exact else 1.0, count)
-            pvalue[j] = one.pvalue(float(distances[j]))
+            test = _Test(part, float(squares[j]), 0.0 if exact else 1.0, count)
+            pvalue[j] = test.pvalue(float(distances[j]))
             for end, side in enumerate((1.0, -1.0)):
-                away, error[end, j] = one.end(side, float(stderr[j]), 1 - level)
-                (lower, upper)[end][j] = fitted.estimate[j] - side * away
+                away, error[end, j] = test.end(side, float(stderr[j]), 1 - level)
+                ends[end][j] = fitted.estimate[j] - side * away
         if exact:
             error[:] = 0.0
         doubts = _doubts(known, stderr, fitted, groups, clusters is not None, lower, upper)
@@ -444,14 +444,14 @@ def wild_bootstrap(
     step = max(1, min(_TOGETHER, _AT_ONCE // groups))
 
     def call() -> str:
-        sizes = {"n": total, "restricted": under, "exact": exact}
+        sizes = {"n": total, "restricted": restricted, "exact": exact}
         given = (law, fitted.x, fitted.residuals, fitted.starts)
         return identity_of_call("resample.wild_bootstrap", sizes, key, *given)
 
     with reporter(progress, "wild bootstrap", "resamples") as report:
         done: list[Array] = []
         try:
-            sums = _cluster_sums(fitted, scores, under)
+            sums = _cluster_sums(fitted, scores, restricted)
             work = _Work(sums, None if exact else law, key, total, step)
             if how.is_plain:
                 for first in range(0, total, step):
@@ -508,7 +508,14 @@ def _fitted(data: Data) -> _Fit:
         )
     half = np.linalg.inv(r) / scale[:, None]
     estimate = half @ (q.T @ y)
-    return _Fit(estimate, half @ half.T, q @ half.T, y - x @ estimate, starts, x)
+    return _Fit(
+        estimate=estimate,
+        inverse=half @ half.T,
+        leverage=q @ half.T,
+        residuals=y - x @ estimate,
+        starts=starts,
+        x=x,
+    )
 
 
 class _Work:

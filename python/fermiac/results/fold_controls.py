@@ -211,13 +211,13 @@ def folded(
     if not len(columns.degrees):
         return Folded(plain, values, ("none",) * values.shape[1])
     weights = sample._weights(law)
-    which = _fold_of(sample)
-    pilot = which >= 0
+    folds = _fold_of(sample)
+    pilot = folds >= 0
     parts, chosen = np.zeros_like(values), []
     for first in range(0, values.shape[1], _TOGETHER):
         block = slice(first, first + _TOGETHER)
         names = _fitted(
-            columns, values[:, block], weights, which, controls.penalty, parts[:, block]
+            columns, values[:, block], weights, folds, controls.penalty, parts[:, block]
         )
         chosen += names
     used = np.array([name != "none" for name in chosen])
@@ -251,14 +251,14 @@ def _fitted(
     columns: _Columns,
     values: Array,
     weights: Array,
-    which: NDArray[np.int64],
+    folds: NDArray[np.int64],
     penalty: _Penalty | None,
     out: Array,
 ) -> list[str]:
     """Fill `out` with the fitted controls of some functions, and return what was chosen."""
-    grams = _grams(columns, values, weights, which)
-    fits = _fits(grams, columns, penalty, _size(weights[which >= 0]))
-    best = _best(fits, columns, values, weights, which)
+    grams = _grams(columns, values, weights, folds)
+    fits = _fits(grams, columns, penalty, _size(weights[folds >= 0]))
+    best = _best(fits, columns, values, weights, folds)
     if best.any():
         beta = fits.coefficients[best, _FOLDS, :, np.arange(len(best))].T
         with np.errstate(over="ignore", invalid="ignore"):
@@ -316,7 +316,7 @@ class _Grams:
     light: NDArray[np.bool_]
 
 
-def _grams(columns: _Columns, values: Array, weights: Array, which: NDArray[np.int64]) -> _Grams:
+def _grams(columns: _Columns, values: Array, weights: Array, folds: NDArray[np.int64]) -> _Grams:
     """Return the products of all columns in each fold, with the squared weights of points."""
     m, n = len(columns.degrees), len(values)
     out = np.zeros((_FOLDS, 1 + m + values.shape[1], 1 + m + values.shape[1]))
@@ -334,11 +334,11 @@ def _grams(columns: _Columns, values: Array, weights: Array, which: NDArray[np.i
             raise ArgumentError(
                 "degree: the controls are beyond the range of doubles; lower it, or scale the draws"
             )
-        used &= which[rows] >= 0
+        used &= folds[rows] >= 0
         whole = np.hstack([np.ones((len(phi), 1)), phi, values[rows]])[used]
         whole *= roots[rows][used][:, None]
         for k in range(_FOLDS):
-            own = whole[which[rows][used] == k]
+            own = whole[folds[rows][used] == k]
             out[k] += own.T @ own
     light = fourth <= _NOISE * second**2
     return _Grams(out, light & (columns.kurtosis <= _NOISE * _size(weights)))
@@ -421,7 +421,7 @@ def _fits(grams: _Grams, columns: _Columns, penalty: _Penalty | None, size: floa
 
 
 def _best(
-    fits: _Fits, columns: _Columns, values: Array, weights: Array, which: NDArray[np.int64]
+    fits: _Fits, columns: _Columns, values: Array, weights: Array, folds: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return the choice for each function by the squared errors at the folds that were left out.
 
@@ -431,10 +431,10 @@ def _best(
     count, _, m, outputs = fits.coefficients.shape
     second, fourth = np.zeros((count, outputs)), np.zeros((count, outputs))
     for rows in _batches(len(values)):
-        used = (which[rows] >= 0) & (weights[rows] > 0)
+        used = (folds[rows] >= 0) & (weights[rows] > 0)
         with np.errstate(over="ignore", invalid="ignore"):
             phi = columns.at(rows)[used]
-        fold = which[rows][used]
+        fold = folds[rows][used]
         own, left = weights[rows][used], values[rows][used]
         for k in range(_FOLDS):
             some = fold == k

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import ArrayLike
 
-from fermiac._base.calls import public
+from fermiac._base.calls import part_of, public
 from fermiac._base.validate import RngLike
 from fermiac.results import arviz, tables
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SampleExports"]
 
 
+@part_of("Sample", "fermiac.results.sample")
 class SampleExports:
     """The part of `fermiac.Sample` that converts it to objects of other libraries."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import registry
+from fermiac._base.calls import part_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ Names = str | Sequence[str] | None
 Truths = Mapping[str, ArrayLike] | ArrayLike | None
 
 
+@part_of("Sample", "fermiac.results.sample")
 class SamplePlots:
     """The part of `fermiac.Sample` with the plot methods."""
 

@@ -338,7 +338,7 @@ def start(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     if not any(verb is known for known in _VERBS.values()):
         load_domains()
         names = ", ".join(f"fermiac.{name}" for name in sorted(_VERBS))
-        raise ArgumentError(f"verb: {verb!r} given; one of these functions is needed: {names}")
+        raise ArgumentError(f"verb: {shown(verb)} given; one of these functions is needed: {names}")
     return Run(verb, args, kwargs)
 
 

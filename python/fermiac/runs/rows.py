@@ -22,11 +22,26 @@ __all__ = ["ROW_FIELDS", "RowsOfCall", "in_order", "missing_rows"]
 Blocks: TypeAlias = Sequence[tuple[int, int]]
 """Positions of rows among those of a call, as starts and stops."""
 
+
+def _address(value: Any, sizes: fit.Sizes) -> None:
+    """Accept blocks that follow one another within the call, and hold the rows of the array."""
+    fit.listed(fit.listed(fit.whole(0)), least=1)(value, sizes)
+    end, n = 0, 0
+    for block in value:
+        if len(block) != 2 or not end <= block[0] <= block[1]:
+            raise fit.Misfit(f"{list(block)} for a start and a stop after {end}")
+        end, n = block[1], n + block[1] - block[0]
+    if end > sizes["rows of the call"]:
+        raise fit.Misfit(f"rows up to {end} of a call of {sizes['rows of the call']}")
+    if n != sizes["rows"]:
+        raise fit.Misfit(f"{n} rows, and {sizes['rows']} in the array")
+
+
 #: The layout of the fields of `RowsOfCall`.
 ROW_FIELDS: fit.Layout = {
-    "array": fit.array("f"),
-    "blocks": fit.listed(fit.listed(fit.whole(0)), least=1),
-    "n_rows": fit.whole(0),
+    "array": fit.array("f", "rows", "*row"),
+    "n_rows": fit.size("rows of the call"),
+    "blocks": _address,
 }
 
 

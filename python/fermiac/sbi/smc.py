@@ -142,12 +142,15 @@ class _SmcLoop(RunLoop[AbcSample]):
     def __post_init__(self) -> None:
         d, k = self.prior.dim, self.distance.observed.size
         self.total = self.max_rounds * self.n
+        #: The particles of the last complete round.
         self._theta, self._summaries = np.empty((0, d)), np.empty((0, k))
-        self._apart, self._logs = np.empty(0), np.empty(0)
-        self._new: list[tuple[Array, Array]] = []
+        self._distances, self._log_weights = np.empty(0), np.empty(0)
+        #: The parameters and summaries that this round has accepted.
+        self._accepted: list[tuple[Array, Array]] = []
+        #: The distance, simulations, acceptance rate and effective sample size of past rounds.
         self._rounds: list[tuple[float, float, float, float]] = []
-        self._round = self._address = self._tried = self._failed = self._simulations = 0
-        self._epsilon = self._next = math.inf
+        self._round = self._address = self._tried = self._failed = self._n_simulations = 0
+        self._epsilon = self._next_epsilon = math.inf
         self._finished, self._reason = False, ""
         self._work: _Simulations | None = None
         if self.executor is not None:
@@ -155,78 +158,80 @@ class _SmcLoop(RunLoop[AbcSample]):
 
     # One round.
 
-    def _ready(self) -> _Simulations:
+    def _simulations_of_round(self) -> _Simulations:
         """Return the simulations of the present round."""
         if self._work is None:
             kernels = None
             if self._round:
                 kernels = LocalKernels(
-                    self._theta, _normalised(self._logs), self._apart <= self._next
+                    self._theta,
+                    _normalised(self._log_weights),
+                    self._distances <= self._next_epsilon,
                 )
             own = subkey(self.key, self._round)
             k = self.distance.observed.size
             self._work = _Simulations(self.simulate, self.prior, k, own, kernels)
         return self._work
 
-    def _take(self, theta: Array, summaries: Array | None) -> None:
+    def _judge(self, theta: Array, summaries: Array | None) -> None:
         """Accept or refuse the simulation of the next address."""
         self._address += 1
         if summaries is not None:
             self._tried += 1
-            self._simulations += 1
+            self._n_simulations += 1
             finite = bool(np.isfinite(summaries).all())
             self._failed += not finite
             close = finite
             if finite and self._round:
-                close = bool(self.distance(summaries[None])[0] <= self._next)
+                close = bool(self.distance(summaries[None])[0] <= self._next_epsilon)
             if close:
-                self._new.append((theta, summaries))
-        if len(self._new) == self.n:
+                self._accepted.append((theta, summaries))
+        if len(self._accepted) == self.n:
             self._end_round()
         else:
-            self._give_up()
+            self._end_if_too_long()
 
-    def _give_up(self) -> None:
+    def _end_if_too_long(self) -> None:
         """End the run with the round before, if this one takes too long."""
-        if self.max_simulations is not None and self._simulations >= self.max_simulations:
+        if self.max_simulations is not None and self._n_simulations >= self.max_simulations:
             self._finish("max_simulations")
         elif self._round and self._tried >= _PATIENCE * self.n / self.least:
             self._finish("acceptance")
         elif self._address >= _MOST * self.n:
             if not self._round:
                 raise TargetError(
-                    f"simulate: {len(self._new)} of {self._tried} simulations gave finite "
+                    f"simulate: {len(self._accepted)} of {self._tried} simulations gave finite "
                     f"summaries; {self.n} are needed"
                 )
             self._finish("acceptance")
 
     def _end_round(self) -> None:
         """Make the accepted simulations the particles, and choose the next distance."""
-        theta = np.stack([t for t, _ in self._new])
-        summaries = np.stack([s for _, s in self._new])
+        theta = np.stack([t for t, _ in self._accepted])
+        summaries = np.stack([s for _, s in self._accepted])
         if self._round:
-            work = self._ready()
+            work = self._simulations_of_round()
             assert work._kernels is not None
-            self._logs = np.asarray(self.prior.log_density(theta)) - work._kernels.log_density(
-                theta
-            )
-            self._epsilon = self._next
+            self._log_weights = np.asarray(
+                self.prior.log_density(theta)
+            ) - work._kernels.log_density(theta)
+            self._epsilon = self._next_epsilon
         else:
             self.distance.scale = spreads(summaries, self.given_scale)
-            self._logs = np.zeros(self.n)
+            self._log_weights = np.zeros(self.n)
         self._theta, self._summaries = theta, summaries
-        self._apart = self.distance(summaries)
+        self._distances = self.distance(summaries)
         if not self._round:
-            self._epsilon = float(self._apart.max())
+            self._epsilon = float(self._distances.max())
         rate = self.n / self._tried
-        w = _normalised(self._logs)
+        w = _normalised(self._log_weights)
         self._rounds.append((self._epsilon, float(self._tried), rate, float(1 / (w @ w))))
-        self._new, self._work = [], None
+        self._accepted, self._work = [], None
         self._round += 1
         self._address = self._tried = 0
-        smaller = float(np.quantile(self._apart, self.quantile))
+        smaller = float(np.quantile(self._distances, self.quantile))
         if not smaller < self._epsilon:  # many particles at the largest distance
-            smaller = float(self._apart[self._apart < self._epsilon].max(initial=-math.inf))
+            smaller = float(self._distances[self._distances < self._epsilon].max(initial=-math.inf))
         smaller = self._epsilon if smaller < 0 else max(smaller, self.target)
         if self._epsilon <= self.target:
             self._finish("epsilon")
@@ -237,7 +242,7 @@ class _SmcLoop(RunLoop[AbcSample]):
         elif not smaller < self._epsilon:
             self._finish("stalled")
         else:
-            self._next = smaller
+            self._next_epsilon = smaller
 
     def _finish(self, reason: str) -> None:
         self._finished, self._reason = True, reason
@@ -246,16 +251,16 @@ class _SmcLoop(RunLoop[AbcSample]):
 
     def advance(self, budget: Budget) -> BaseException | None:
         """Simulate at some addresses, and take them in their order."""
-        work = self._ready()
+        work = self._simulations_of_round()
         if self.executor is None:
             for _ in range(budget.steps):
-                self._take(*work(self._address))
+                self._judge(*work(self._address))
                 if self._finished or self._work is not work:
                     break
             return None
         # As many as the round probably needs; those beyond its end are not used.
-        rate = max(len(self._new), 1) / max(self._address, 1)
-        wanted = math.ceil(1.1 * (self.n - len(self._new)) / rate)
+        rate = max(len(self._accepted), 1) / max(self._address, 1)
+        wanted = math.ceil(1.1 * (self.n - len(self._accepted)) / rate)
         first = self._address
         last = first + max(1, min(wanted, _TOGETHER * self.n))
         waiting: dict[int, tuple[Array, Array | None]] = {}
@@ -270,7 +275,7 @@ class _SmcLoop(RunLoop[AbcSample]):
         ):
             waiting[address] = found
             while self._work is work and not self._finished and self._address in waiting:
-                self._take(*waiting.pop(self._address))
+                self._judge(*waiting.pop(self._address))
             if self._work is not work or self._finished:
                 break
         return None
@@ -282,7 +287,7 @@ class _SmcLoop(RunLoop[AbcSample]):
 
     def done(self) -> int:
         """Return the number of accepted simulations in all rounds."""
-        return self._round * self.n + len(self._new)
+        return self._round * self.n + len(self._accepted)
 
     def is_complete(self) -> bool:
         """Return whether the last round is over."""
@@ -290,7 +295,7 @@ class _SmcLoop(RunLoop[AbcSample]):
 
     def note(self) -> str:
         """Return the distance of the round."""
-        return f"epsilon {self._next:.3g}"
+        return f"epsilon {self._next_epsilon:.3g}"
 
     def where(self) -> str:
         """Return the round."""
@@ -304,15 +309,15 @@ class _SmcLoop(RunLoop[AbcSample]):
         names = ("epsilon", "n_simulations", "acceptance", "ess")
         return AbcSample(
             draws=self._theta.copy(),
-            log_weights=None if equal else self._logs.copy(),
+            log_weights=None if equal else self._log_weights.copy(),
             error_model="iid" if equal else "weighted",
             names=self.names,
-            distances=self._apart.copy(),
+            distances=self._distances.copy(),
             epsilon=self._epsilon,
             summaries=self._summaries.copy(),
             observed=self.distance.observed,
             scale=self.distance.scale,
-            n_simulations=self._simulations,
+            n_simulations=self._n_simulations,
             rounds=tuple(
                 {name: int(v) if name[0] == "n" else v for name, v in zip(names, row, strict=True)}
                 for row in self._rounds
@@ -321,7 +326,7 @@ class _SmcLoop(RunLoop[AbcSample]):
             version=_core.__version__,
             isa=_core.isa_level,
             settings={**self.settings, "ended": self._reason or status},
-            n_evals=self._simulations,
+            n_evals=self._n_simulations,
             wall_time=self.elapsed,
             status=status,
         )
@@ -332,19 +337,19 @@ class _SmcLoop(RunLoop[AbcSample]):
         return {
             "theta": self._theta,
             "summaries": self._summaries,
-            "apart": self._apart,
-            "log_weights": self._logs,
-            "new_theta": np.array([t for t, _ in self._new]).reshape(-1, d),
-            "new_summaries": np.array([s for _, s in self._new]).reshape(-1, k),
+            "apart": self._distances,
+            "log_weights": self._log_weights,
+            "new_theta": np.array([t for t, _ in self._accepted]).reshape(-1, d),
+            "new_summaries": np.array([s for _, s in self._accepted]).reshape(-1, k),
             "scale": self.distance.scale,
             "rounds": np.array(self._rounds).reshape(-1, 4),
             "round": self._round,
             "address": self._address,
             "tried": self._tried,
             "failed": self._failed,
-            "n_simulations": self._simulations,
+            "n_simulations": self._n_simulations,
             "epsilon": self._epsilon,
-            "next_epsilon": self._next,
+            "next_epsilon": self._next_epsilon,
             "finished": self._finished,
             "reason": self._reason,
         }
@@ -359,30 +364,30 @@ class _SmcLoop(RunLoop[AbcSample]):
             if bool(state["round"]) != bool(len(state["theta"])):
                 raise layout.Misfit("a round without particles")
         self._theta, self._summaries = state["theta"], state["summaries"]
-        self._apart, self._logs = state["apart"], state["log_weights"]
-        self._new = list(zip(state["new_theta"], state["new_summaries"], strict=True))
+        self._distances, self._log_weights = state["apart"], state["log_weights"]
+        self._accepted = list(zip(state["new_theta"], state["new_summaries"], strict=True))
         self.distance.scale = state["scale"]
         self._rounds = [(float(a), float(b), float(c), float(e)) for a, b, c, e in state["rounds"]]
         self._round, self._address = state["round"], state["address"]
         self._tried, self._failed = state["tried"], state["failed"]
-        self._simulations = state["n_simulations"]
-        self._epsilon, self._next = float(state["epsilon"]), float(state["next_epsilon"])
+        self._n_simulations = state["n_simulations"]
+        self._epsilon, self._next_epsilon = float(state["epsilon"]), float(state["next_epsilon"])
         self._finished, self._reason = state["finished"], state["reason"]
         self._work = None
-        if self.checkpoint is not None and self._new:
+        if self.checkpoint is not None and self._accepted:
             # The simulation of an accepted address again, to find a simulator that has changed.
             self._verify(self.checkpoint)
 
     def _verify(self, checkpoint: RunCheckpoint) -> None:
         if not checkpoint.checkpoint.verify:
             return
-        work = self._ready()
+        work = self._simulations_of_round()
         for address in range(self._address):
             theta, summaries = work(address)
-            if (theta == self._new[0][0]).all():
+            if (theta == self._accepted[0][0]).all():
                 now = np.asarray(summaries, float)
                 where = "for the first accepted parameters"
-                checkpoint.verify("the simulator gives", where, now.copy, self._new[0][1])
+                checkpoint.verify("the simulator gives", where, now.copy, self._accepted[0][1])
                 return
 
     def findings(self, made: AbcSample) -> list[Finding]:
@@ -429,10 +434,10 @@ class _SmcLoop(RunLoop[AbcSample]):
                 f"{self.n} particles are few: the errors of variances and other averages of "
                 f"squares are about a tenth too small; give n_particles={_FEW} or more",
             ))  # fmt: skip
-        if self._failed > _FAILED * self._simulations:
+        if self._failed > _FAILED * self._n_simulations:
             found.append((
                 ConvergenceWarning,
-                f"{self._failed} of {self._simulations} simulations gave NaN or infinities and "
+                f"{self._failed} of {self._n_simulations} simulations gave NaN or infinities and "
                 "were rejected; the posterior is given that simulations succeed",
             ))  # fmt: skip
         return found

@@ -20,14 +20,14 @@ from fermiac.score.flow_times import FlowTimes, flow_shift
 from fermiac.score.flow_training import TrainedFlow, reflow, train_flow
 from fermiac.score.flows import PartialTransport, transport
 from fermiac.score.gibbs import langevin_gibbs
-from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
-from fermiac.score.gibbs_settings import (
+from fermiac.score.gibbs_moves import (
     LangevinStep,
     LevelEstimate,
     LevelRegression,
     OUStep,
     ScaledStep,
 )
+from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
 from fermiac.score.guidance import Guidance, GuidedModel, guided
 from fermiac.score.guided_result import Guided
 from fermiac.score.integration import integrate, sample

@@ -16,7 +16,17 @@ from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import RngLike, choice, key_of, numbers, positive, shown, whole
+from fermiac._base.validate import (
+    RngLike,
+    choice,
+    key_of,
+    labels,
+    numbers,
+    positive,
+    shown,
+    taken,
+    whole,
+)
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.arguments import as_model
@@ -202,6 +212,7 @@ def measure(
     if not callable(ask):
         raise ArgumentError(f"ask: {shown(ask)} was given; a function of a number is needed")
     matrices = _candidates(candidates, d)
+    named = labels(names, d)
     wanted = whole("n_measurements", n_measurements, 1, len(matrices))
     deviation = positive("noise", noise)
     entropies = choice("rule", rule, ("entropy", "variance")) == "entropy"
@@ -228,7 +239,7 @@ def measure(
                 "version": _core.__version__,
                 "isa": _core.isa_level,
                 "mode": str(way if isinstance(way, str) else way.name),
-                "names": fields_of.get("names", ()),
+                "names": named,
                 "n_evals": job.n_evals,
                 "settings": {"rule": rule, "noise": deviation, "n_steps": n_steps},
                 "status": status,
@@ -275,11 +286,11 @@ def measure(
                     next_one(job.predictions(stage.draws), stage.weights)
                     told()
             else:
-                held = job.held(chosen, values, names)
+                held = job.held(chosen, values)
                 for _ in range(wanted):
                     next_one(job.predictions(held.draws), held.weights)
                     told()
-                    held = job.held(chosen, values, names)
+                    held = job.held(chosen, values)
         except KeyboardInterrupt as stop:
             stop.partial_result = None if held is None else result(held, "interrupted")  # type: ignore[attr-defined]
             raise
@@ -330,12 +341,12 @@ class _Job:
         rows = self.matrices[chosen].reshape(-1, self.matrices.shape[2])
         return Linear(rows, self.noise), np.concatenate(values)
 
-    def held(self, chosen: list[int], values: list[Array], names: Any) -> _Held:
+    def held(self, chosen: list[int], values: list[Array]) -> _Held:
         """Return particles given the measurements so far."""
         seed, even = subkey(self.key, len(chosen)), np.full(self.count, 1 / self.count)
         if not chosen:
             if self.way == "exact":
-                return _Held(self.model.sample(self.count, rng=seed), even, {"names": names or ()})  # type: ignore[attr-defined]
+                return _Held(self.model.sample(self.count, rng=seed), even, {})  # type: ignore[attr-defined]
             grid = self.grid()
             y0 = grid[0] * start_noise(seed, 0, self.count, self.matrices.shape[2])
             x = integrate(
@@ -348,15 +359,15 @@ class _Job:
             )
             self.n_evals += self.count * (len(grid) - 1)
             flat = np.ascontiguousarray(to_numpy(x).reshape(self.count, -1))
-            return _Held(flat, even, {"names": names or ()})
+            return _Held(flat, even, {})
         o, y = self.observed(chosen, values)
         if self.way == "exact":
             assert isinstance(self.model, (GaussianMixture, Gaussian))
             law = o.posterior_of(self.model, y)[0]
-            return _Held(law.sample(self.count, rng=seed), even, {"names": names or ()})
+            return _Held(law.sample(self.count, rng=seed), even, {})
         s = posterior(
             self.model, o, y, self.count, method=self.way, n_steps=self.n_steps,  # type: ignore[arg-type]
-            names=names, rng=seed, progress=False, **self.options,
+            rng=seed, progress=False, **self.options,
         )  # fmt: skip
         self.n_evals += s.n_evals
         kept = {f.name: getattr(s, f.name) for f in fields(Guided)}
@@ -403,14 +414,15 @@ def _way(method: Any, model: Model) -> str | InverseMethod:
     exact = isinstance(model, (GaussianMixture, Gaussian))
     if method is None:
         return "exact" if exact else METHODS.resolve("pigdm" if model.has_vjp else "diffpir")
-    if method == "exact":
+    word = method if isinstance(method, str) else ""
+    if word == "exact":
         if not exact:
             raise ArgumentError(
                 f"method: 'exact' was given for a {type(model).__name__}; it is for a "
                 "GaussianMixture or Gaussian"
             )
         return "exact"
-    if method == "running":
+    if word == "running":
         METHODS.resolve("pigdm")._require_derivative(model)
         return "running"
     chosen = METHODS.resolve(method)
@@ -422,7 +434,7 @@ def _way(method: Any, model: Model) -> str | InverseMethod:
 
 def _candidates(given: Any, d: int) -> Array:
     """Return the matrices of the candidates, (n, m, d)."""
-    array = np.asarray(given)
+    array = taken("candidates", given)
     if array.dtype == bool:
         if array.size != d or not array.any():
             raise ArgumentError(

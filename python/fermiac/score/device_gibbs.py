@@ -23,7 +23,8 @@ from fermiac.score.noise import CHOICE, INTEGRATE, START, SWEEP, WINDOW
 from fermiac.targets.torch_modules import evaluating
 
 if TYPE_CHECKING:
-    from fermiac.score.gibbs_settings import GibbsSettings, Windows
+    from fermiac.score.gibbs_chains import Windows
+    from fermiac.score.gibbs_settings import GibbsSettings
 
 __all__ = ["DeviceChains", "LevelDraw", "run"]
 
@@ -224,7 +225,7 @@ class DeviceChains:
 
     def advance(self, n_windows: int, report: Callable[[int, int], object] | None) -> Windows:
         """Make windows; after an error all chains are unchanged."""
-        from fermiac.score.gibbs_settings import Windows
+        from fermiac.score.gibbs_chains import Windows
 
         torch = sys.modules["torch"]
         state, made = self._state, []

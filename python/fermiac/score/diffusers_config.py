@@ -1,4 +1,4 @@
-"""Configurations of diffusers schedulers: tables of β, spacings of times, ranges of samples."""
+"""Configurations of schedulers of diffusers: their settings, read, written and translated."""
 
 from __future__ import annotations
 
@@ -7,45 +7,30 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, real, shown, whole, yes
+from fermiac._base.validate import choice, numbers, path_of, real, shown, yes
 from fermiac.errors import ArgumentError
 from fermiac.score import methods
 from fermiac.score.arguments import Threshold
 from fermiac.score.diffusers_flow import flow_arguments, is_flow
+from fermiac.score.diffusers_table import SPACINGS
 from fermiac.score.integrator import Integrator, Langevin
 
 __all__ = [
-    "SPACINGS",
     "Config",
     "arguments_of",
-    "levels_at",
     "read_config",
     "refuse_ddim",
-    "require_levels",
-    "spaced",
-    "table_of",
     "write_config",
 ]
 
 Array = NDArray[np.float64]
-
-#: The spacings of whole times, in place of a schedule of levels.
-SPACINGS = ("linspace", "leading", "trailing")
-
-_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
-#: The largest β of the cosine schedule, as published.
-_MOST = 0.999
-#: The substitute for a last a² of 0, whose level would be infinite.
-_NEARLY_ZERO = 2.0**-24
-
-#: The relative tolerance at the ends of the table; tables in single precision differ by less.
-_SLACK = 5e-3
+T = TypeVar("T")
 
 #: Settings with the same name and meaning here.
 _SAME = (
@@ -145,81 +130,6 @@ def _threshold(config: Any) -> Threshold | None:
     return None
 
 
-def spaced(kind: str, n_steps: int, n_times: int, offset: int) -> Array:
-    """Return times of the table for a number of steps, strictly decreasing."""
-    if n_steps > n_times:
-        raise ArgumentError(
-            f"num_inference_steps: {n_steps} given for a table of {n_times} times; give no more "
-            f"than that, or a schedule of levels, as 'karras', in place of {shown(kind)}"
-        )
-    if kind == "linspace":
-        return np.linspace(n_times - 1, 0, n_steps).round()
-    if kind == "trailing":
-        return np.linspace(n_times, n_times / n_steps, n_steps).round() - 1.0
-    first = float(offset)
-    return np.linspace(first + (n_times // n_steps) * (n_steps - 1), first, n_steps)
-
-
-def levels_at(name: str, times: Array, log_levels: Array) -> Array:
-    """Return the levels at times of a table."""
-    last = len(log_levels) - 1
-    outside = (times < 0) | (times > last)
-    if outside.any():
-        raise ArgumentError(
-            f"{name}: the time {times[outside].flat[0]:g} was given; those of the table reach from "
-            f"0 to {last}"
-        )
-    levels: Array = np.exp(np.interp(times, np.arange(last + 1), log_levels))
-    return levels
-
-
-def require_levels(name: str, levels: Array, ends: tuple[float, float] | None) -> None:
-    """Refuse levels beyond a table, for which a network has no times."""
-    assert ends is not None
-    low, high = ends
-    outside = (levels > high * (1 + _SLACK)) | ((levels < low * (1 - _SLACK)) & (levels != 0))
-    if outside.any():
-        raise ArgumentError(
-            f"{name}: {levels[outside].flat[0]:g} was given; the levels of the table reach from "
-            f"{low:g} to {high:g}, and the network knows no others"
-        )
-
-
-def table_of(
-    n: int, start: float, end: float, kind: str, given: ArrayLike | None, zero_snr: bool
-) -> Array:
-    """Return the table of a², the products of 1 - β."""
-    table: Array = np.multiply.accumulate(1.0 - _betas(n, start, end, kind, given))
-    if not zero_snr:
-        return table
-    # The roots are stretched so that the first stays and the last becomes 0.
-    roots: Array = np.sqrt(table)
-    table = np.square((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1])))
-    table[-1] = min(_NEARLY_ZERO, 0.25 * table[-2])
-    return table
-
-
-def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None) -> Array:
-    if given is not None:
-        betas = numbers("trained_betas", to_numpy(given))
-        if betas.ndim != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
-            raise ArgumentError(
-                f"trained_betas: shape {betas.shape} was given; (T,) is needed, two numbers at "
-                "least, between 0 and 1"
-            )
-        return betas
-    n = whole("num_train_timesteps", n, 2, 2**31)
-    start, end = positive("beta_start", start), positive("beta_end", end)
-    choice("beta_schedule", kind, _BETAS)
-    if kind == "linear":
-        return np.linspace(start, end, n)
-    if kind == "scaled_linear":
-        even: Array = np.linspace(start**0.5, end**0.5, n)
-        return even**2
-    signal: Array = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * np.pi / 2) ** 2
-    return np.minimum(1.0 - signal[1:] / signal[:-1], _MOST)
-
-
 def refuse_ddim(eta: float, clipped: bool | None) -> None:
     """Refuse arguments of pipelines for DDIM unless they have no effect."""
     if real("eta", eta, "a number is needed"):
@@ -252,14 +162,16 @@ def write_config(folder: str | PathLike[str], config: Config) -> None:
             kept[name] = numbers(name, to_numpy(value)).tolist()
         else:
             kept[name] = value
-    text = json.dumps(kept, indent=2) + "\n"
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    (Path(folder) / _FILE).write_text(text, encoding="utf-8")
+    text, place = json.dumps(kept, indent=2) + "\n", Path(path_of("save_directory", folder))
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _FILE).write_text(text, encoding="utf-8")
 
 
 def read_config(folder: str | PathLike[str], subfolder: str) -> dict[str, Any]:
     """Read the settings of a scheduler."""
-    path = Path(folder) / subfolder / _FILE
+    if not isinstance(subfolder, str):
+        raise ArgumentError(f"subfolder: {shown(subfolder)} was given; a text is needed")
+    path = Path(path_of("path", folder)) / subfolder / _FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -272,14 +184,24 @@ def read_config(folder: str | PathLike[str], subfolder: str) -> dict[str, Any]:
     if isinstance(given, dict):
         settings = {k: v for k, v in given.items() if k != "name"}
         if settings.get("langevin") is not None:
-            settings["langevin"] = Langevin(**settings["langevin"])
+            settings["langevin"] = _made("langevin", Langevin, settings["langevin"])
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        made = getattr(methods, str(given.get("name")), None)
-        if not (isinstance(made, type) and issubclass(made, Integrator)):
+        kind = getattr(methods, str(given.get("name")), None)
+        if not (isinstance(kind, type) and issubclass(kind, Integrator)):
             raise ArgumentError(f"path: the integrator {shown(given.get('name'))} is not known")
-        config["integrator"] = made(**settings)
+        config["integrator"] = _made("integrator", kind, settings)
     if isinstance(config.get("threshold"), dict):
-        config["threshold"] = Threshold(**config["threshold"])
+        config["threshold"] = _made("threshold", Threshold, config["threshold"])
     if isinstance(config.get("sigma_range"), list):
         config["sigma_range"] = tuple(config["sigma_range"])
     return config
+
+
+def _made(name: str, kind: type[T], settings: Any) -> T:
+    """Return an object with the settings that a file has for it."""
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise ArgumentError(
+            f"path: {name}={shown(settings)} in the file are not the settings of {kind.__name__}"
+        ) from error

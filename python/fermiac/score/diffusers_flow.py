@@ -1,19 +1,25 @@
-"""Times of flow schedulers of diffusers: evenly spaced, shifted, and stretched to a last time."""
+"""The process of a flow scheduler of diffusers: its times, levels and grids of steps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import choice, positive, real, shown, yes
+from fermiac._base.tensors import to_numpy
+from fermiac._base.validate import choice, numbers, positive, real, shown, whole, yes
 from fermiac.errors import ArgumentError
+from fermiac.score.diffusers_steps import Plan, asked_levels, column
+from fermiac.score.flow_times import FlowTimes
+from fermiac.score.integrator import Integrator
+from fermiac.score.parametrisation import Parametrisation
 
-__all__ = ["FlowSettings", "flow_arguments", "is_flow", "levels_of_times"]
+__all__ = ["FlowProcess", "flow_arguments", "is_flow"]
 
 Array = NDArray[np.float64]
 
@@ -41,8 +47,11 @@ _REFUSED = {
 
 
 @dataclass(frozen=True)
-class FlowSettings:
-    """The times t of x_t = (1 - t) x + t z at which the steps of a flow scheduler begin."""
+class FlowProcess:
+    """The process x_t = (1 - t) x + t z, and the times t at which steps on it begin.
+
+    Its levels are t / (1 - t).
+    """
 
     n_times: int
     shift: float = 1.0
@@ -58,6 +67,61 @@ class FlowSettings:
         if self.terminal is not None:
             needed = "a time above 0 and below 1 is needed"
             real("shift_terminal", self.terminal, needed, lambda t: 0 < t < 1)
+
+    @cached_property
+    def parametrisation(self) -> Parametrisation:
+        """The meaning of the output of the network."""
+        return Parametrisation("flow", "flow", time_scale=float(self.n_times))
+
+    def __len__(self) -> int:
+        return self.n_times
+
+    def sigmas(self) -> Array:
+        """Return all times from 1 on, and 0."""
+        return np.append(np.linspace(1.0, 1.0 / len(self), len(self)), 0.0)
+
+    def plan(self, integrator: Integrator, n: Any, sigmas: Any, timesteps: Any, mu: Any) -> Plan:
+        """Return the steps for a number of them, or for times."""
+        if n is not None:
+            times = self.shifted(self.even(whole("num_inference_steps", n, 1, 10**6)), mu)
+        elif isinstance(sigmas, FlowTimes):
+            times = sigmas.times
+        else:
+            times = self._given(sigmas, timesteps, mu)
+        times = times if times[-1] == 0 else np.append(times, 0.0)
+        grid = _levels_of("sigmas", times)
+        if (np.diff(times) >= 0).any():
+            raise ArgumentError("sigmas: the times do not fall from step to step")
+        asked = [1.0] if grid[0] == np.inf else []
+        rest = grid[len(asked) :]
+        if len(rest) > 1:
+            asked += [float(s / (1.0 + s)) for s in asked_levels(integrator, rest)]
+        # Rounded to single precision, as schedulers of diffusers have them.
+        rounded = np.array(asked, dtype=np.float32) * np.float32(len(self))
+        return Plan(grid, rounded.astype(np.float64), times)
+
+    def _given(self, sigmas: Any, timesteps: Any, mu: Any) -> Array:
+        name = "sigmas" if timesteps is None else "timesteps"
+        given = numbers(name, to_numpy(sigmas if timesteps is None else timesteps))
+        times = given if timesteps is None else given / len(self)
+        if times.ndim != 1 or not times.size or times[0] == 0:
+            raise ArgumentError(
+                f"{name}: {shown(given.tolist(), 40)} was given; falling times from at most 1 are "
+                "needed"
+            )
+        _levels_of(name, times)
+        # A last 0 is no step, and is not stretched.
+        return self.shifted(times[:-1] if times[-1] == 0 else times, mu)
+
+    def levels(self, name: str, times: Array) -> Array:
+        """Return the levels at times, as the network takes them."""
+        return _levels_of(name, times / len(self))
+
+    def noised(self, x: Any, noise: Any, times: Array) -> Any:
+        """Return points with the noise of times, one for each."""
+        self.levels("timesteps", times)
+        t = column(times / len(self), x)
+        return (1.0 - t) * x + t * noise
 
     def factor(self, mu: Any) -> float:
         """Return the factor by which levels are multiplied."""
@@ -102,7 +166,7 @@ class FlowSettings:
         return np.asarray(factor * times / (1.0 + (factor - 1.0) * times))
 
 
-def levels_of_times(name: str, times: Array) -> Array:
+def _levels_of(name: str, times: Array) -> Array:
     """Return the levels t / (1 - t) of falling times; infinity for time 1."""
     if ((times < 0) | (times > 1) | ~np.isfinite(times)).any():
         bad = times[(times < 0) | (times > 1) | ~np.isfinite(times)][0]

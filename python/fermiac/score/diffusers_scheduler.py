@@ -2,189 +2,35 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, shown, whole, yes
+from fermiac._base.validate import choice, numbers, positive, shown, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.score.arguments import Threshold, level_range
-from fermiac.score.device_program import Evaluation, Registers, Rules, StepEnd, clipped
+from fermiac.score.arguments import Threshold
+from fermiac.score.device_program import Rules
 from fermiac.score.diffusers_config import (
-    SPACINGS,
     Config,
     arguments_of,
-    levels_at,
     read_config,
     refuse_ddim,
-    require_levels,
-    spaced,
-    table_of,
     write_config,
 )
-from fermiac.score.diffusers_flow import FlowSettings, levels_of_times
-from fermiac.score.flow_times import FlowTimes
+from fermiac.score.diffusers_flow import FlowProcess
+from fermiac.score.diffusers_steps import FlowStart, SchedulerStep, Steps, firsts_of
+from fermiac.score.diffusers_table import TableProcess, table_of
 from fermiac.score.integrator import Integrator
 from fermiac.score.methods import FIXED_GRID
-from fermiac.score.parametrisation import Parametrisation
-from fermiac.score.schedules import schedule_of
 from fermiac.targets.torch_modules import import_torch
 
-__all__ = ["DiffusersScheduler", "SchedulerStep", "Steps", "firsts_of"]
+__all__ = ["DiffusersScheduler", "SchedulerStep"]
 
 Array = NDArray[np.float64]
-
-
-class SchedulerStep(NamedTuple):
-    """The result of a step.
-
-    Attributes
-    ----------
-    prev_sample : torch.Tensor
-        The next input of the network.
-    pred_original_sample : torch.Tensor
-        The denoised points.
-    """
-
-    prev_sample: Any
-    pred_original_sample: Any
-
-
-class Steps:
-    """A run of a program that receives the outputs of the network."""
-
-    def __init__(
-        self, program: Any, parametrisation: Parametrisation, rules: Rules, sample: Any
-    ) -> None:
-        torch = sys.modules["torch"]
-        self._parametrisation = parametrisation
-        self._rules = rules
-        self._shape = sample.shape
-        double = sample.dtype is torch.float64
-        self._dtype = torch.float64 if double else torch.float32
-        self._noise = _TorchNoise(sample.device, self._dtype, self._shape)
-        # The first level of a grid is the first coefficient.
-        y = self._flat(sample) / float(parametrisation.scales(float(program.coefficients[0])).into)
-        self._registers = Registers(program, y, self._noise, self._rules)
-        self._running: Generator[Evaluation | StepEnd, Any, None] = self._registers.run()
-        first = next(self._running)
-        assert isinstance(first, Evaluation)
-        self._request = first
-        self._given: Any = None
-        self.finished = False
-
-    def _flat(self, sample: Any) -> Any:
-        return sample.reshape(len(sample), -1).to(self._dtype)
-
-    def answer(self, output: Any, sample: Any, generator: Any) -> SchedulerStep:
-        """Take an output of the network, and run to the next evaluation."""
-        self._noise.generator = generator
-        levels = self._registers.levels(self._request.at)
-        scales = self._parametrisation.scales(levels)
-        y = self._request.y
-        if self._given is not None and sample is not self._given:
-            # Pipelines may change samples between steps.
-            y = self._flat(sample) / float(scales.into[0])
-            self._registers.replace(self._request.y, y)
-        skip, out = (v if isinstance(v, float) else v.item() for v in (scales.skip, scales.out))
-        denoised = skip * y + out * self._flat(output)
-        if self._rules.threshold is not None:
-            denoised = clipped(denoised, self._rules.threshold)
-        level = self._go_on(denoised)
-        into = 1.0 if self.finished else float(self._parametrisation.scales(level).into)
-        x = into * (self._registers.y if self.finished else self._request.y)
-        self._given = x.reshape(self._shape).to(sample.dtype)
-        return SchedulerStep(self._given, denoised.reshape(self._shape).to(sample.dtype))
-
-    def _go_on(self, denoised: Any) -> float:
-        """Run to the next evaluation, and return its level."""
-        event = self._running.send(denoised)
-        while isinstance(event, StepEnd):
-            try:
-                event = next(self._running)
-            except StopIteration:
-                self.finished = True
-                return 0.0
-        self._request = event
-        return float(self._registers.levels(event.at)[0])
-
-
-class FlowStart:
-    """The first step of a flow from time 1: Euler's, whose limit at an infinite level is exact."""
-
-    finished = False
-
-    def __init__(self, to: float, rest: Callable[[Any], Steps], rules: Rules) -> None:
-        self._to, self._rest, self._rules = to, rest, rules
-        #: The steps after this one, once it is done.
-        self.then: Steps | None = None
-
-    def answer(self, output: Any, sample: Any, generator: Any) -> SchedulerStep:
-        """Take the velocity at time 1, and return the points at the next time."""
-        torch = sys.modules["torch"]
-        wide = torch.float64 if sample.dtype is torch.float64 else torch.float32
-        noise = sample.to(wide)
-        # The velocity is z - x.
-        denoised = noise - output.to(wide)
-        if self._rules.threshold is not None:
-            flat = clipped(denoised.reshape(len(denoised), -1), self._rules.threshold)
-            denoised = flat.reshape(denoised.shape)
-        time = self._to / (1.0 + self._to)
-        moved = ((1.0 - time) * denoised + time * noise).to(sample.dtype)
-        if self._to > 0:
-            self.then = self._rest(moved)
-        else:
-            self.finished = True
-        return SchedulerStep(moved, denoised.to(sample.dtype))
-
-
-class _TorchNoise:
-    """Noise of the generators of torch, in the order of the calls."""
-
-    def __init__(self, device: Any, dtype: Any, shape: Sequence[int]) -> None:
-        self._device = device
-        self._dtype = dtype
-        self._shape = tuple(shape)
-        self.generator: Any = None
-
-    def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
-        """Return normal numbers (n, d)."""
-        torch = sys.modules["torch"]
-        n = self._shape[0]
-        if not isinstance(self.generator, list):
-            return self._drawn(self._shape, self.generator).reshape(n, -1)
-        if len(self.generator) != n:
-            raise ArgumentError(
-                f"generator: {len(self.generator)} were given for {n} samples; one for each is "
-                "needed"
-            )
-        rows = [self._drawn(self._shape[1:], each) for each in self.generator]
-        return torch.stack(rows).reshape(n, -1)
-
-    def _drawn(self, shape: tuple[int, ...], generator: Any) -> Any:
-        torch = sys.modules["torch"]
-        # A generator on the CPU serves all devices.
-        device = self._device if generator is None else generator.device
-        z = torch.randn(shape, generator=generator, device=device, dtype=self._dtype)
-        return z.to(self._device)
-
-
-def firsts_of(integrator: Integrator, grid: Array) -> list[int]:
-    """Return the numbers of the evaluations with which steps on a grid begin."""
-    firsts, evaluation, begins = [], 0, True
-    for op in integrator._program(grid).ops:
-        if op[0] == "denoise":
-            if begins:
-                firsts.append(evaluation)
-            begins, evaluation = False, evaluation + 1
-        elif op[0] == "step":
-            begins = True
-    return firsts
 
 
 _PREDICTIONS = {
@@ -347,22 +193,23 @@ class DiffusersScheduler:
                 "pipeline, which a scheduler does not see; leave it out"
             )
         choice("prediction_type", prediction_type, tuple(_PREDICTIONS))
+        if not (schedule is None or isinstance(schedule, str) or callable(schedule)):
+            raise ArgumentError(
+                f"schedule: {type(schedule).__name__} was given; a name or a function is needed"
+            )
+        shift = positive("shift", shift)
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)
         self._rules = Rules(
             None if threshold is None else threshold._spec(), "ignore", self.integrator._langevin()
         )
-        self._flow: FlowSettings | None = None
         self.config = Config(integrator=integrator, prediction_type=prediction_type)
+        self._process: FlowProcess | TableProcess
         if prediction_type == "flow_prediction":
-            count = whole("num_train_timesteps", num_train_timesteps, 2, 2**31)
-            self._flow = FlowSettings(
-                count, shift, use_dynamic_shifting, time_shift_type, shift_terminal
-            )
             refused = {
                 "trained_betas": trained_betas is not None,
                 "rescale_betas_zero_snr": rescale_betas_zero_snr is not False,
-                "steps_offset": steps_offset != 0,
+                "steps_offset": whole("steps_offset", steps_offset, 0, 2**31) != 0,
                 "sigma_range": sigma_range is not None,
                 "discrete": discrete is not False,
                 "schedule": schedule not in (None, "linspace"),
@@ -373,9 +220,10 @@ class DiffusersScheduler:
                     f"{wrong[0]}: given with prediction_type='flow_prediction', which has no table "
                     "of β; give other times by set_timesteps(sigmas=...)"
                 )
-            self._parametrisation = Parametrisation("flow", "flow", time_scale=float(count))
-            self._schedule: Any = "linspace"
-            self._offset = 0
+            count = whole("num_train_timesteps", num_train_timesteps, 2, 2**31)
+            self._process = FlowProcess(
+                count, shift, use_dynamic_shifting, time_shift_type, shift_terminal
+            )
             self.config |= {
                 "num_train_timesteps": count,
                 "shift": shift,
@@ -402,20 +250,9 @@ class DiffusersScheduler:
                 trained_betas,
                 yes("rescale_betas_zero_snr", rescale_betas_zero_snr),
             )
-            self._parametrisation = Parametrisation(
-                _PREDICTIONS[prediction_type],
-                "vp",
-                alphas_cumprod=table,
-                discrete=yes("discrete", discrete),
+            self._process = TableProcess(
+                _PREDICTIONS[prediction_type], table, schedule, steps_offset, sigma_range, discrete
             )
-            self._schedule = "karras" if schedule is None else schedule
-            self._offset = whole("steps_offset", steps_offset, 0, len(table) - 1)
-            if steps_offset and schedule != "leading":
-                raise ArgumentError(
-                    f"steps_offset: given with schedule={shown(self._schedule, 40)}; it is for "
-                    "'leading' times"
-                )
-            self._sigma_range = self._range(sigma_range)
             self.config |= {
                 "num_train_timesteps": len(table),
                 "beta_start": beta_start,
@@ -423,7 +260,7 @@ class DiffusersScheduler:
                 "beta_schedule": beta_schedule,
                 "trained_betas": trained_betas,
                 "rescale_betas_zero_snr": rescale_betas_zero_snr,
-                "schedule": self._schedule,
+                "schedule": self._process.schedule,
                 "sigma_range": sigma_range,
                 "discrete": discrete,
                 "threshold": threshold,
@@ -431,7 +268,7 @@ class DiffusersScheduler:
             if schedule == "leading":
                 # For other schedules it has no meaning, and pipelines warn of unexpected values.
                 self.config["steps_offset"] = steps_offset
-            self._refuse_schedule()
+        self._parametrisation = self._process.parametrisation
         grid = np.array([4.0, 2.0, 1.0, 0.0])
         first = self.integrator._program(grid).ops[0]
         if first[:2] != ("denoise", 0):
@@ -448,33 +285,6 @@ class DiffusersScheduler:
         self._steps: Steps | FlowStart | None = None
         self._begin: int | None = None
 
-    def _range(self, given: Any) -> tuple[float, float]:
-        ends = self._parametrisation.sigma_range()
-        assert ends is not None
-        if given is None:
-            return ends
-        if self._schedule in SPACINGS:
-            raise ArgumentError(
-                f"sigma_range: given with schedule={shown(self._schedule)}, which spreads times "
-                "over the table; give a schedule of levels, as 'karras'"
-            )
-        low, high = level_range("sigma_range", given)
-        self._require_inside("sigma_range", np.array([low, high]))
-        return low, high
-
-    def _require_inside(self, name: str, levels: Array) -> None:
-        require_levels(name, levels, self._parametrisation.sigma_range())
-
-    def _refuse_schedule(self) -> None:
-        """Refuse an unknown schedule now, not in a pipeline."""
-        if isinstance(self._schedule, str) and self._schedule not in SPACINGS:
-            schedule_of(self._schedule, 3, *self._sigma_range, True)
-        elif not isinstance(self._schedule, str) and not callable(self._schedule):
-            raise ArgumentError(
-                f"schedule: {type(self._schedule).__name__} was given; a name or a function is "
-                "needed"
-            )
-
     # Made on first use, so that making a scheduler does not import torch.
 
     @property
@@ -487,14 +297,9 @@ class DiffusersScheduler:
     @property
     def sigmas(self) -> Any:
         """The levels of the steps, of which the last is 0; at first those of the table."""
-        if self._sigmas is None and self._flow is not None:
-            torch = import_torch()
-            times = np.linspace(1.0, 1.0 / len(self), len(self))
-            return torch.tensor(np.append(times, 0.0), dtype=torch.float32)
         if self._sigmas is None:
-            torch, logs = import_torch(), self._parametrisation.log_levels
-            assert logs is not None
-            return torch.tensor(np.append(np.exp(logs[::-1]), 0.0), dtype=torch.float32)
+            torch = import_torch()
+            return torch.tensor(self._process.sigmas(), dtype=torch.float32)
         return self._sigmas
 
     @classmethod
@@ -571,76 +376,12 @@ class DiffusersScheduler:
             raise ArgumentError(
                 "set_timesteps: one of num_inference_steps, sigmas and timesteps is needed"
             )
-        if self._flow is not None:
-            self._set_flow_times(num_inference_steps, device, sigmas, timesteps, mu)
-            return
-        if mu is not None:
-            raise ArgumentError("mu: given to a scheduler with a table; it is for flow models")
-        if num_inference_steps is not None:
-            n = whole("num_inference_steps", num_inference_steps, 1, 10**6)
-            grid = self._scheduled(n)
-        else:
-            name = "sigmas" if timesteps is None else "timesteps"
-            given = numbers(name, to_numpy(sigmas if timesteps is None else timesteps))
-            if given.ndim != 1 or not given.size:
-                raise ArgumentError(f"{name}: shape {given.shape} was given; (N,) is needed")
-            grid = given if timesteps is None else self._levels(name, given)
-            grid = grid if grid[-1] == 0 else np.append(grid, 0.0)
-            self._require_inside(name, grid)
-        program = self.integrator._program(grid)
-        asked = [program.coefficients[op[3]] for op in program.ops if op[0] == "denoise"]
-        # Levels at the ends may be beyond the table by rounding.
-        times = np.clip(self._parametrisation.time(np.array(asked)), 0, len(self) - 1)
-        self._grid = grid
-        self._steps = self._begin = None
-        self.num_inference_steps = len(grid) - 1
+        plan = self._process.plan(self.integrator, num_inference_steps, sigmas, timesteps, mu)
+        self._grid, self._steps, self._begin = plan.grid, None, None
+        self.num_inference_steps = len(plan.grid) - 1
         kind = torch.int64 if self._parametrisation.discrete else torch.float32
-        self._timesteps = torch.tensor(times, device=device, dtype=kind)
-        self._sigmas = torch.tensor(grid, device="cpu", dtype=torch.float32)
-
-    def _set_flow_times(
-        self, n: int | None, device: Any, sigmas: Any, timesteps: Any, mu: float | None
-    ) -> None:
-        torch, flow = import_torch(), self._flow
-        assert flow is not None
-        if n is not None:
-            times = flow.shifted(flow.even(whole("num_inference_steps", n, 1, 10**6)), mu)
-        elif isinstance(sigmas, FlowTimes):
-            times = sigmas.times
-        else:
-            name = "sigmas" if timesteps is None else "timesteps"
-            given = numbers(name, to_numpy(sigmas if timesteps is None else timesteps))
-            times = given if timesteps is None else given / len(self)
-            if times.ndim != 1 or not times.size or times[0] == 0:
-                raise ArgumentError(
-                    f"{name}: {shown(given.tolist(), 40)} was given; falling times "
-                    "from at most 1 are needed"
-                )
-            levels_of_times(name, times)
-            # A last 0 is no step, and is not stretched.
-            times = flow.shifted(times[:-1] if times[-1] == 0 else times, mu)
-        times = times if times[-1] == 0 else np.append(times, 0.0)
-        grid = levels_of_times("sigmas", times)
-        if (np.diff(times) >= 0).any():
-            raise ArgumentError("sigmas: the times do not fall from step to step")
-        asked = [1.0] if grid[0] == np.inf else []
-        rest = grid[len(asked) :]
-        if len(rest) > 1:
-            program = self.integrator._program(rest)
-            levels = [program.coefficients[op[3]] for op in program.ops if op[0] == "denoise"]
-            asked += [float(s / (1.0 + s)) for s in levels]
-        self._grid, self._steps, self._begin = grid, None, None
-        self.num_inference_steps = len(grid) - 1
-        self._timesteps = torch.tensor(asked, device=device, dtype=torch.float32) * len(self)
-        self._sigmas = torch.tensor(times, device="cpu", dtype=torch.float32)
-
-    def _scheduled(self, n: int) -> Array:
-        if self._schedule not in SPACINGS:
-            grid = schedule_of(self._schedule, n, *self._sigma_range, True)
-            self._require_inside("schedule", grid)
-            return grid
-        times = spaced(str(self._schedule), n, len(self), self._offset)
-        return np.append(self._levels("steps_offset", times), 0.0)
+        self._timesteps = torch.tensor(plan.times, device=device, dtype=kind)
+        self._sigmas = torch.tensor(plan.sigmas, device="cpu", dtype=torch.float32)
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Begin with a later entry of `timesteps`, which must be the beginning of a step.
@@ -781,15 +522,7 @@ class DiffusersScheduler:
             if not isinstance(value, torch.Tensor):
                 raise ArgumentError(f"{name}: {type(value).__name__} given; a tensor is needed")
         given = np.atleast_1d(numbers("timesteps", to_numpy(timesteps)))
-        column = (-1,) + (1,) * (original_samples.ndim - 1)
-        if self._flow is not None:
-            levels_of_times("timesteps", given / len(self))
-            t = torch.tensor(given / len(self)).to(original_samples).reshape(column)
-            return (1.0 - t) * original_samples + t * noise
-        s = self._levels("timesteps", given)
-        a = torch.tensor(1.0 / np.hypot(1.0, s)).to(original_samples).reshape(column)
-        b = torch.tensor(s / np.hypot(1.0, s)).to(original_samples).reshape(column)
-        return a * original_samples + b * noise
+        return self._process.noised(original_samples, noise, given)
 
     def scale_noise(self, sample: Any, timestep: Any, noise: Any) -> Any:
         """Return samples with noise, as `add_noise`; pipelines of flow models call it.
@@ -850,21 +583,12 @@ class DiffusersScheduler:
         """
         return cls.from_config(read_config(path, subfolder), **more)
 
-    def _levels(self, name: str, times: Array) -> Array:
-        """Return the levels at times of the table."""
-        logs = self._parametrisation.log_levels
-        assert logs is not None
-        return levels_at(name, times, logs)
-
     def _level_of(self, time: float) -> float:
         """Return the level at a time, as given to the network."""
-        given = np.array([time])
-        if self._flow is not None:
-            return float(levels_of_times("timestep", given / len(self))[0])
-        return float(self._levels("timestep", given)[0])
+        return float(self._process.levels("timestep", np.array([time]))[0])
 
     def __len__(self) -> int:
-        return int(self.config.num_train_timesteps)
+        return len(self._process)
 
     def __repr__(self) -> str:
         return f"<diffusers scheduler by {self.integrator!r}>"

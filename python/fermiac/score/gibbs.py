@@ -26,25 +26,19 @@ from fermiac.runs.loop import run_and_warn
 from fermiac.runs.parts import Part
 from fermiac.score.arguments import as_model, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
+from fermiac.score.gibbs_chains import Chains, CoreChains
+from fermiac.score.gibbs_moves import LevelEstimate, LevelRegression, OUStep, Step
 from fermiac.score.gibbs_parts import chains_in_parts
 from fermiac.score.gibbs_result import LangevinGibbs, findings
 from fermiac.score.gibbs_run import KIND, GibbsLoop, identity_of
-from fermiac.score.gibbs_settings import (
-    Chains,
-    CoreChains,
-    GibbsSettings,
-    LevelEstimate,
-    LevelRegression,
-    OUStep,
-    Step,
-    settings_of,
-)
+from fermiac.score.gibbs_settings import GibbsSettings, settings_of
 from fermiac.score.integration import event_of, integrate
 from fermiac.score.integrator import Integrator
 from fermiac.score.methods import FixedName
 from fermiac.score.model import Model
 from fermiac.score.noise import PROBE
 from fermiac.score.schedules import karras
+from fermiac.score.split import Split
 from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
@@ -377,20 +371,19 @@ def langevin_gibbs(
             )
         if model.runs_on_device:
             refuse_on_device(part=part, store=store)
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
+            n_threads=n_threads, progress=progress,
+        )  # fmt: skip
         in_parts = partial(
             chains_in_parts,
+            run_chains,
             model,
             settings,
             n_draws,
+            split,
             names=own,
             identity=identity_of(settings),
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
-            n_threads=n_threads,
-            progress=progress,
         )
         return run_and_warn(in_parts, lambda result: warnings_of(result, is_here))
     if kept is not None:

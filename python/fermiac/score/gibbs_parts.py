@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fermiac._base.config import resolve_threads, threads
-from fermiac._base.validate import RngLike
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
+from fermiac.runs.parts import identity_of_call, part_of
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.gibbs_settings import GibbsSettings
-from fermiac.targets.factories import Factory, as_factory
+from fermiac.score.split import Split
+from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.score.gibbs_result import LangevinGibbs
     from fermiac.score.model import Model
 
@@ -38,6 +36,7 @@ class _Block:
 
     def __init__(
         self,
+        run: Callable[..., LangevinGibbs],
         model: Any,
         settings: GibbsSettings,
         n_draws: int,
@@ -45,7 +44,7 @@ class _Block:
         size: int,
         call: str,
     ) -> None:
-        self._target, self._settings = model, settings
+        self._run, self._target, self._settings = run, model, settings
         self._n_draws, self._names, self._size, self._call = n_draws, names, size, call
 
     def __call__(self, block: int) -> LangevinGibbs:
@@ -55,8 +54,6 @@ class _Block:
 
     def chains(self, start: int, stop: int) -> LangevinGibbs:
         """Return some chains."""
-        from fermiac.score.gibbs import run_chains
-
         given, all_of = self._target, self._settings
         model = given._made() if isinstance(given, Factory) else given
         own = replace(
@@ -66,7 +63,7 @@ class _Block:
             x0=None if all_of.x0 is None else all_of.x0[start:stop],
             sigma0=None if all_of.sigma0 is None else all_of.sigma0[start:stop],
         )
-        made = run_chains(
+        made = self._run(
             model, own, self._n_draws, n_threads=None, progress=self.progress, names=self._names
         )
         address = {"call": self._call, "n_chains": all_of.n_chains, "chains": ((start, stop),)}
@@ -74,44 +71,40 @@ class _Block:
 
 
 def chains_in_parts(
+    run: Callable[..., LangevinGibbs],
     model: Model,
     settings: GibbsSettings,
     n_draws: int,
+    split: Split,
     *,
     names: tuple[str, ...],
     identity: Mapping[str, Any],
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
-    rng: RngLike,
-    executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
-    n_threads: int | None,
-    progress: bool | Report | None,
 ) -> LangevinGibbs:
     """Return chains of a call, made in blocks; see `fermiac.score.langevin_gibbs`.
 
-    `identity` has what the chains depend on, without the number of draws and the model.
+    `run` is `fermiac.score.gibbs.run_chains`. `identity` has what the chains depend on, without the
+    number of draws and the model.
     """
     n = settings.n_chains
     size = max(_LEAST, -(-n // _BLOCKS))
-    target: Any = model
-    if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
     given = {**identity, "n_draws": n_draws, "names": names}
     call = identity_of_call("score.langevin_gibbs", given, settings.key, model, settings.predict)
-    work = _Block(target, settings, n_draws, names, size, call)
-    with threads(resolve_threads(n_threads)):
-        if executor is None and store is None:
-            chains = part_of(part, n)
-            work.progress = progress
+    work = _Block(run, split.target(model), settings, n_draws, names, size, call)
+    with threads(resolve_threads(split.n_threads)):
+        if split.is_at_once:
+            chains = part_of(split.part, n)
+            work.progress = split.progress
             result = work.chains(chains.start, chains.stop)
         else:
-            result = gathered(
-                work, part_of(part, -(-n // size)), lambda done: joined([*done.values()]),
-                executor=executor, store=store_of(store, rng, lambda: call, -(-n // size)),
-                progress=progress, label="langevin_gibbs", name="blocks of chains",
-            )  # fmt: skip
-    if part is None:
+            result = split.gathered(
+                work,
+                -(-n // size),
+                lambda done: joined([*done.values()]),
+                digest=lambda: call,
+                label="langevin_gibbs",
+                name="blocks of chains",
+            )
+    if split.part is None:
         # A whole call is the same as without workers and files.
         whole = {name: value for name, value in result.settings.items() if name != PARTS}
         result = replace(result, settings=whole)

@@ -16,8 +16,8 @@ from fermiac.results.result import Finding
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
 from fermiac.runs.loop import run_and_warn
+from fermiac.score.gibbs_chains import Windows
 from fermiac.score.gibbs_parts import are_parts, joined, missing_chains
-from fermiac.score.gibbs_settings import Windows
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report

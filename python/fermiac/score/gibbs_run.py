@@ -14,8 +14,9 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac.errors import CheckpointError, InternalError
 from fermiac.runs.loop import Budget, RunLoop
+from fermiac.score.gibbs_chains import Chains, Windows
 from fermiac.score.gibbs_result import LangevinGibbs
-from fermiac.score.gibbs_settings import Chains, GibbsSettings, Windows, biases
+from fermiac.score.gibbs_settings import GibbsSettings, biases
 from fermiac.score.noise import INTEGRATE
 
 if TYPE_CHECKING:

@@ -1,246 +1,27 @@
-"""Settings of denoising Langevin Gibbs: the options, their checks, and the chains in the core."""
+"""Settings of denoising Langevin Gibbs, and their checks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac import _core
-from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, probability, shown, whole, yes
+from fermiac._base.validate import choice, numbers, positive, real, shown, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.arguments import levels_within, range_of, refuse_churn
+from fermiac.score.gibbs_moves import STEPS, LevelEstimate, LevelRegression, Step
 from fermiac.score.integrator import Integrator
 from fermiac.score.methods import FIXED_GRID
 from fermiac.score.model import Model, reserve, rows_of
 from fermiac.score.schedules import karras
 
-__all__ = [
-    "Chains",
-    "CoreChains",
-    "GibbsSettings",
-    "LangevinStep",
-    "LevelEstimate",
-    "LevelRegression",
-    "OUStep",
-    "ScaledStep",
-    "Step",
-    "Windows",
-    "biases",
-    "settings_of",
-]
+__all__ = ["GibbsSettings", "biases", "settings_of"]
 
-
-class Step:
-    """Base class of the moves of points."""
-
-    def _core(self) -> tuple[str, float]:
-        """Return the name and the size of the move in the core."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class OUStep(Step):
-    """Moves that replace a share of the noise, the same share at every level.
-
-    A point x at level s, whose denoised point is D, becomes D + √(1 - c) (x - D) + √c s z. For
-    small c this is a Langevin step of size c s². If the data are one point, the noisy law is
-    invariant for any c, so chains do not diverge.
-
-    Parameters
-    ----------
-    c : float, default 0.3
-        The share of new noise, above 0 and below 1.
-
-    Raises
-    ------
-    ArgumentError
-        If `c` is out of range.
-
-    References
-    ----------
-    .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
-       2022, arXiv:2209.14593 (such chains, with another step).
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
-    >>> step = fm.score.OUStep(0.3)
-    >>> r = fm.score.langevin_gibbs(
-    ...     m, sigma_range=(0.2, 5.0), step=step, n_draws=50, n_skip=20, rng=0
-    ... )
-    >>> r.draws.shape
-    (64, 50, 1)
-    """
-
-    c: float = 0.3
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "c", probability("c", self.c))
-
-    def _core(self) -> tuple[str, float]:
-        return "ou", self.c
-
-
-@dataclass(frozen=True)
-class ScaledStep(Step):
-    """Langevin steps of size c s²: x + (c / 2) (D - x) + √c s z.
-
-    Without a correction, if the data are one point, the variance of the noise grows by the share
-    c²/4 with each step; `OUStep` does not have this drift.
-
-    Parameters
-    ----------
-    c : float
-        The size, relative to the variance of the noise; above 0.
-
-    Raises
-    ------
-    ArgumentError
-        If `c` is not positive.
-
-    References
-    ----------
-    .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
-       2022, arXiv:2209.14593 (such chains, with another step).
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
-    >>> step = fm.score.ScaledStep(0.1)
-    >>> r = fm.score.langevin_gibbs(
-    ...     m, sigma_range=(0.2, 5.0), step=step, n_draws=50, n_skip=20, rng=0
-    ... )
-    >>> r.draws.shape
-    (64, 50, 1)
-    """
-
-    c: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "c", positive("c", self.c))
-
-    def _core(self) -> tuple[str, float]:
-        return "scaled", self.c
-
-
-@dataclass(frozen=True)
-class LangevinStep(Step):
-    """Langevin steps of one size for all levels, x + (η / 2) score + √η z, as published [1]_.
-
-    They are unstable at levels with s² below η / 4, and hardly move at levels far above.
-
-    Parameters
-    ----------
-    eta : float
-        The size η, a variance; above 0.
-
-    Raises
-    ------
-    ArgumentError
-        If `eta` is not positive.
-
-    References
-    ----------
-    .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
-       2022, arXiv:2209.14593.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
-    >>> step = fm.score.LangevinStep(0.1)
-    >>> r = fm.score.langevin_gibbs(
-    ...     m, sigma_range=(0.2, 5.0), step=step, n_draws=50, n_skip=20, rng=0
-    ... )
-    >>> r.draws.shape
-    (64, 50, 1)
-    """
-
-    eta: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "eta", positive("eta", self.eta))
-
-    def _core(self) -> tuple[str, float]:
-        return "langevin", self.eta
-
-
-@dataclass(frozen=True)
-class LevelRegression:
-    """Levels drawn from a log-normal law whose moments a function gives for each point.
-
-    Parameters
-    ----------
-    predict : callable
-        A function of points (n, d) that returns (n, 2): mean and standard deviation of log s. A
-        standard deviation of 0 gives the mean itself.
-    nearest : bool, default False
-        Whether the nearest of `levels` is taken, instead of any level in their range.
-
-    Examples
-    --------
-    >>> import numpy as np, fermiac as fm
-    >>> def predict(x):  # of standard normal data in many dimensions
-    ...     square = (x**2).mean(axis=1)
-    ...     mean = 0.5 * np.log(np.maximum(square - 1, 1e-4))
-    ...     return np.column_stack([mean, np.full(len(x), 0.1)])
-    >>> fm.score.LevelRegression(predict).nearest
-    False
-    """
-
-    predict: Callable[[Any], Any]
-    nearest: bool = False
-
-    def __post_init__(self) -> None:
-        if not callable(self.predict):
-            raise ArgumentError(
-                f"predict: {shown(self.predict)} was given; a callable that takes points (n, d) "
-                "and gives (n, 2), mean and deviation of log s, is needed"
-            )
-        object.__setattr__(self, "nearest", yes("nearest", self.nearest))
-
-
-@dataclass(frozen=True)
-class LevelEstimate:
-    """Levels estimated from the denoised point: s² = ‖x - D‖² / d.
-
-    The estimate needs no classifier, but is not a draw. In d dimensions its relative error is about
-    1/√(2d), so it can replace a draw only if d is large.
-
-    Parameters
-    ----------
-    nearest : bool, default False
-        Whether the nearest of `levels` is taken, instead of any level in their range.
-    force : bool, default False
-        Allow it below 256 dimensions.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.score.LevelEstimate(nearest=True)
-    LevelEstimate(nearest=True, force=False)
-    """
-
-    nearest: bool = False
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("nearest", "force"):
-            object.__setattr__(self, name, yes(name, getattr(self, name)))
-
-
-_MOVES = "OUStep(0.3), ScaledStep(0.1) or LangevinStep(0.1)"
-#: The moves that need no size.
-STEPS: Strategies[Step] = Strategies("step", Step, {"ou": OUStep}, _MOVES)
 Array = NDArray[np.float64]
 
 
@@ -248,7 +29,7 @@ Array = NDArray[np.float64]
 class GibbsSettings:
     """The settings of a run of denoising Langevin Gibbs.
 
-    The head of ``langevin`` in the core describes the algorithm that they belong to.
+    The crate ``fermiac-score`` describes the algorithm, at the head of its module ``langevin``.
 
     Attributes
     ----------
@@ -331,58 +112,6 @@ class GibbsSettings:
     n_init: int
     init_noise: float
     first_chain: int = 0
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Draws and statistics of windows: a row for each chain, a column for each window."""
-
-    #: The denoised points, (n_chains, windows, d).
-    draws: Array
-    #: The levels of the states that were denoised, (n_chains, windows).
-    sigma: Array
-    #: Means of log s over the states after each sweep, (n_chains, windows).
-    log_sigma: Array
-    #: Shares of accepted moves, (n_chains, windows); 1 without a correction.
-    acceptance: Array
-
-
-class Chains(Protocol):
-    """All chains of a run: `CoreChains`, or those of ``device_gibbs`` for a model on a device."""
-
-    @property
-    def n_windows(self) -> int:
-        """The number of windows that all chains have finished."""
-        ...
-
-    def begin(self, report: Callable[[int, int], object] | None) -> None:
-        """Start the chains and make the sweeps of the warm-up; not after `load`.
-
-        `report` is called with (done, total) model calls per chain. An exception of `report` ends
-        the call and leaves the chains unchanged.
-        """
-        ...
-
-    def advance(self, n_windows: int, report: Callable[[int, int], object] | None) -> Windows:
-        """Make windows; after an error all chains are as they were before."""
-        ...
-
-    def counts(self) -> dict[str, NDArray[Any]]:
-        """Return the counts of the run.
-
-        ``level_counts`` (L,), ``passages`` (n_chains,) between the ends of the levels, and
-        ``n_calls`` (4,): calls of the model for each chain at the start, in the warm-up, in sweeps
-        and in denoising.
-        """
-        ...
-
-    def save(self) -> dict[str, NDArray[Any]]:
-        """Return the state of the chains, for `load`."""
-        ...
-
-    def load(self, kept: dict[str, NDArray[Any]]) -> None:
-        """Restore a state that `save` returned."""
-        ...
 
 
 #: The number of levels if none is given.
@@ -498,7 +227,12 @@ def settings_of(
         sigma0=None if sigma0 is None else _starts(sigma0, n_chains, low, high),
         init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
         n_init=n_init,
-        init_noise=0.0 if init_noise == 0 else positive("init_noise", init_noise),
+        init_noise=real(
+            "init_noise",
+            init_noise,
+            "a finite number of at least 0 is needed",
+            lambda x: 0 <= x < math.inf,
+        ),
         first_chain=whole("first_chain", first_chain, 0, 2**48),
     )
 
@@ -525,7 +259,6 @@ def biases(settings: GibbsSettings) -> tuple[str, ...]:
     if settings.select == "min":
         found.append(
             "windows: the state with the lowest level is taken, which conditions on the path of "
-            "the "
             "levels"
         )
     return tuple(found)
@@ -629,7 +362,7 @@ def _predictor(
             raise ArgumentError(
                 f"noise_predictor: the level is read off the denoised point with a relative error "
                 f"of about {1 / math.sqrt(2 * dim):.2g} in {dim} coordinates, where its law "
-                f"matters; use it from {_LEAST_DIM} on, give a classifier, or pass "
+                f"matters; use it from {_LEAST_DIM} coordinates on, give a classifier, or pass "
                 "LevelEstimate(force=True)"
             )
         return _Predictor("estimate", nearest=given.nearest)
@@ -702,68 +435,3 @@ def _starts(given: ArrayLike, n: int, low: float, high: float) -> Array:
     if not ((levels >= low * (1 - slack)) & (levels <= high * (1 + slack))).all():
         raise ArgumentError(f"sigma0: it lies outside of the levels, from {low:g} to {high:g}")
     return np.clip(np.broadcast_to(levels, n), low, high).copy()
-
-
-class CoreChains:
-    """The chains of a run in the core.
-
-    Parameters
-    ----------
-    spec : Any
-        The model, in its form for the bindings.
-    settings : GibbsSettings
-    total : int
-        The total of the progress, in draws of all chains.
-    workers : int
-        Threads.
-    """
-
-    def __init__(self, spec: Any, settings: GibbsSettings, total: int, workers: int) -> None:
-        predict = settings.predict
-        self._ports = (spec, None if predict is None else (predict, settings.dim))
-        self._run = _core.GibbsRun(_options(settings))
-        self._total = total
-        self._workers = workers
-
-    @property
-    def n_windows(self) -> int:
-        """The number of windows that all chains have finished."""
-        return self._run.n_windows
-
-    def begin(self, report: Callable[[int, int], object] | None) -> None:
-        """Start the chains and make the sweeps of the warm-up."""
-        self._run.begin(*self._ports, self._workers, self._total, report)
-
-    def advance(self, n_windows: int, report: Callable[[int, int], object] | None) -> Windows:
-        """Make windows."""
-        made = self._run.advance(*self._ports, n_windows, self._workers, self._total, report)
-        return Windows(**made)
-
-    def counts(self) -> dict[str, NDArray[Any]]:
-        """Return the counts of the run."""
-        counted = self._run.counts()
-        return {name: array.astype(np.int64) for name, array in counted.items()}
-
-    def save(self) -> dict[str, NDArray[Any]]:
-        """Return the state of the chains, for `load`."""
-        return {"words": self._run.save()}
-
-    def load(self, kept: dict[str, NDArray[Any]]) -> None:
-        """Restore a state that `save` returned."""
-        self._run.load(kept["words"])
-
-
-def _options(settings: GibbsSettings) -> dict[str, Any]:
-    names = (
-        "dim n_chains key first_chain levels log_prior step warmup_step metropolis predictor "
-        "argmax nearest n_warmup n_skip select tweedie_step init_noise x0 sigma0"
-    )
-    out = {name: getattr(settings, name) for name in names.split()}
-    grid = (settings.rho, settings.sigma_end)
-    out["denoise"] = (*_core_integrator(settings.denoiser), settings.n_denoise, *grid)
-    out["init"] = (*_core_integrator(settings.init_integrator), settings.n_init, *grid)
-    return out
-
-
-def _core_integrator(given: Integrator) -> tuple[Any, ...]:
-    return given._method(), given._options(), given._langevin()

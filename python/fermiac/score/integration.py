@@ -35,6 +35,7 @@ from fermiac.score.model import Model, reserve
 from fermiac.score.noise import START
 from fermiac.score.rows import OF_CALL, integrate_rows, sample_rows
 from fermiac.score.schedules import ScheduleName, schedule_of
+from fermiac.score.split import Split
 from fermiac.targets.factories import Factory
 from fermiac.targets.torch_modules import import_torch
 
@@ -165,19 +166,11 @@ def integrate(
     """
     if part is not None or store is not None:
         given = {name: value for name, value in locals().items() if name not in OF_CALL}
-        return integrate_rows(
-            model,
-            y0,
-            sigmas,
-            given,
-            first_row=first_row,
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
             progress=progress,
-        )
+        )  # fmt: skip
+        return integrate_rows(integrate, model, y0, sigmas, given, split, first_row)
     call = Call(
         model,
         y0,
@@ -411,18 +404,11 @@ def sample(
     """
     if part is not None or store is not None:
         given = {name: value for name, value in locals().items() if name not in OF_CALL}
-        return sample_rows(
-            model,
-            n,
-            given,
-            first_row=first_row,
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
             progress=progress,
-        )
+        )  # fmt: skip
+        return sample_rows(sample, model, n, given, split, first_row)
     model = as_model(model, in_order=True)
     home = model._home() if yes("as_tensor", as_tensor) else None
     n = whole("n", n, 0, 2**40)

@@ -35,7 +35,7 @@ from fermiac.score.steering import (
     STEPS_BIAS,
     Schedule,
     Tilted,
-    exactly,
+    has_exact_weights,
     levels_of,
     noise_of,
     run_particles,
@@ -195,7 +195,7 @@ def _particles(
     chosen: Particles, model: Model, observation: Observation, seen: Any, noise: float
 ) -> tuple[Moves, tuple[str, ...]]:
     """Return the particles of an observation, and their bias."""
-    exact = exactly(chosen.correct, [model])
+    exact = has_exact_weights(chosen.correct, [model])
     linear = observation if isinstance(observation, Linear) else None
     variance = prior_variance_of(model, chosen.prior_variance)
 

@@ -23,6 +23,7 @@ from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, range_of
 from fermiac.score.likelihood_parts import OF_CALL, joined, likelihood_in_parts, missing
 from fermiac.score.model import Model, rows_of
+from fermiac.score.split import Split
 from fermiac.score.traces import Traces, traces_of
 
 if TYPE_CHECKING:
@@ -275,19 +276,11 @@ def log_likelihood(
     """
     if executor is not None or part is not None or store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        return likelihood_in_parts(
-            model,
-            x,
-            settings,
-            first_row=first_row,
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
-            n_threads=n_threads,
-            progress=progress,
-        )
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
+            n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        return likelihood_in_parts(log_likelihood, model, x, settings, split, first_row)
     start = time.perf_counter()
     model = as_model(model)
     first = whole("first_row", first_row, 0, 2**48)

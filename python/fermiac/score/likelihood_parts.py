@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import RngLike, key_of, numbers, shown, whole
+from fermiac._base.validate import key_of, numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, identity_of_call
+from fermiac.runs.parts import identity_of_call
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
-from fermiac.targets.factories import Factory, as_factory
+from fermiac.score.split import Split
+from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.score.likelihood import Likelihood
 
 __all__ = ["OF_CALL", "joined", "likelihood_in_parts", "missing"]
@@ -41,15 +40,16 @@ class _Block:
 
     def __init__(
         self,
+        call: Callable[..., Likelihood],
         model: Any,
         x: NDArray[np.float64],
         settings: Mapping[str, Any],
         seed: int,
         first: int,
-        call: str,
+        digest: str,
     ) -> None:
-        self._target, self._x, self._settings = model, x, dict(settings)
-        self._seed, self._first, self._call = seed, first, call
+        self._call, self._target, self._x, self._settings = call, model, x, dict(settings)
+        self._seed, self._first, self._digest = seed, first, digest
 
     def __call__(self, block: int) -> Likelihood:
         """Return the block with this number."""
@@ -59,10 +59,8 @@ class _Block:
 
     def rows(self, start: int, stop: int) -> Likelihood:
         """Return some rows."""
-        from fermiac.score.likelihood import log_likelihood
-
         model = self._target._made() if isinstance(self._target, Factory) else self._target
-        made = log_likelihood(
+        made = self._call(
             model,
             self._x[start:stop],
             **self._settings,
@@ -70,43 +68,33 @@ class _Block:
             first_row=self._first + start,
             progress=self.progress,
         )
-        address = {"call": self._call, "n_rows": len(self._x), "blocks": ((start, stop),)}
+        address = {"call": self._digest, "n_rows": len(self._x), "blocks": ((start, stop),)}
         return replace(made, settings={**made.settings, PARTS: address})
 
 
 def likelihood_in_parts(
+    call: Callable[..., Likelihood],
     model: Any,
     x: Any,
     settings: dict[str, Any],
-    *,
+    split: Split,
     first_row: Any,
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
-    rng: RngLike,
-    executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
-    n_threads: int | None,
-    progress: bool | Report | None,
 ) -> Likelihood:
-    """Return rows of a call, made in blocks; see `fermiac.score.log_likelihood`."""
+    """Return rows of a call of `fermiac.score.log_likelihood`, which is `call`, in blocks."""
     points = numbers("x", to_numpy(x))
     if points.ndim < 2 or not len(points):
         raise ArgumentError(
             f"x: shape {points.shape} was given with executor=, part= or store=; (n, d) or (n, "
             "*event) is needed, with at least one row"
         )
-    key, n = key_of(rng), len(points)
+    key, n = key_of(split.rng), len(points)
     first = whole("first_row", first_row, 0, 2**48)
-    target = model
-    if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
     given = {**settings, "first_row": first}
-    call = identity_of_call("score.log_likelihood", given, key, model, points)
-    work = _Block(target, points, settings, key, first, call)
+    digest = identity_of_call("score.log_likelihood", given, key, model, points)
+    work = _Block(call, split.target(model), points, settings, key, first, digest)
     return of_blocks(
-        work, n, joined, digest=call, part=part, store=store, rng=rng, executor=executor,
-        n_threads=n_threads, progress=progress, label="log-likelihood", name="blocks of rows",
-    )  # fmt: skip
+        work, n, joined, split, digest=digest, label="log-likelihood", name="blocks of rows"
+    )
 
 
 def joined(parts: Sequence[Likelihood]) -> Likelihood:

@@ -18,11 +18,12 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
-from fermiac._base.validate import RngLike, key_of, real, shown, taken, whole, yes
+from fermiac._base.validate import RngLike, key_of, real, real_numbers, shown, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
 from fermiac.score.noise import CHOICE
+from fermiac.score.split import Split
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -254,20 +255,12 @@ def first_hitting(
     """
     if executor is not None or part is not None or store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        return sequences_in_parts(
-            first_hitting,
-            logits,
-            whole("n", n, 0, 2**40),
-            tokens,
-            settings,
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
-            n_threads=n_threads,
-            progress=progress,
-        )
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
+            n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        n = whole("n", n, 0, 2**40)
+        return sequences_in_parts(first_hitting, logits, n, tokens, settings, split)
     start = time.perf_counter()
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
@@ -281,14 +274,14 @@ def first_hitting(
     most = int(state.n_masked.max(initial=0)) if most is None else most
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
     job = Job(
-        logits,
-        n_tokens,
-        heat,
-        times,
-        yes("at_positions", at_positions),
-        key_of(rng),
-        resolve_threads(n_threads),
-        first_row,
+        logits=logits,
+        n_tokens=n_tokens,
+        temperature=heat,
+        schedule=times,
+        at_positions=yes("at_positions", at_positions),
+        key=key_of(rng),
+        n_threads=resolve_threads(n_threads),
+        first=first_row,
     )
     settings = {
         "n_steps": calls,
@@ -371,7 +364,7 @@ def started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: i
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """The model and the settings of a call."""
 
@@ -419,7 +412,11 @@ class Job:
         state.n_masked, state.levels, state.masked = left, levels, masked
 
     def _times(self, levels: Array) -> Array:
-        got = np.asarray(self.schedule(levels), dtype=np.float64)
+        given = self.schedule(levels)
+        try:
+            got = real_numbers("schedule", given)
+        except ArgumentError as error:
+            raise TargetError(f"of what the function gave, {error}") from error
         if got.shape != levels.shape or not np.isfinite(got).all():
             raise TargetError(
                 f"schedule: shape {got.shape} came back, or a number that is not finite; "

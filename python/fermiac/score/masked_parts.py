@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
@@ -10,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac._base.validate import RngLike, key_of, shown, taken
+from fermiac._base.validate import key_of, shown, taken
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, identity_of_call
+from fermiac.runs.parts import identity_of_call
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
-from fermiac.targets.factories import Factory, as_factory
+from fermiac.score.split import Split
+from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.score.masked import Unmasked
 
 __all__ = ["OF_CALL", "WHOLE", "joined", "missing", "sequences_in_parts"]
@@ -89,14 +88,7 @@ def sequences_in_parts(
     n: int,
     tokens: Any,
     settings: Mapping[str, Any],
-    *,
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
-    rng: RngLike,
-    executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
-    n_threads: int | None,
-    progress: bool | Report | None,
+    split: Split,
 ) -> Unmasked:
     """Return sequences of a call, made in blocks.
 
@@ -108,8 +100,7 @@ def sequences_in_parts(
         Its arguments.
     settings : mapping
         Its other arguments.
-    part, store, rng, executor, target_factory, n_threads, progress
-        As for `call`.
+    split : Split
     """
     name = call.__name__
     given = None if tokens is None else taken("tokens", tokens)
@@ -126,17 +117,11 @@ def sequences_in_parts(
             f"tokens: shape {given.shape} was given; ({length},) or ({n}, {length}) is needed"
         )
     most = length if given is None else int((given == mask).sum(axis=-1).max())
-    key = key_of(rng)
+    key = key_of(split.rng)
     of_call = {**settings, "n": n, "tokens": given}
     digest = identity_of_call(f"score.{name}", of_call, key, logits)
-    target = logits
-    if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
-    work = _Block(call, target, n, given, settings, key, most, digest)
-    return of_blocks(
-        work, n, joined, digest=digest, part=part, store=store, rng=rng, executor=executor,
-        n_threads=n_threads, progress=progress, label=name, name="blocks of sequences",
-    )  # fmt: skip
+    work = _Block(call, split.target(logits), n, given, settings, key, most, digest)
+    return of_blocks(work, n, joined, split, digest=digest, label=name, name="blocks of sequences")
 
 
 def joined(parts: Sequence[Unmasked]) -> Unmasked:

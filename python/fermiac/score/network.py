@@ -366,10 +366,11 @@ class ScoreModel(Model):
             )
         if user_data is not None and self.form != "native":
             raise ArgumentError("user_data: given without a C function, which alone gets it")
-        self.runs_on_device = self._decide(on_device)
+        self.runs_on_device = self._is_on_device(on_device)
         self.sigma_range = self._range(sigma_range)
 
-    def _decide(self, on_device: bool | str) -> bool:
+    def _is_on_device(self, on_device: bool | str) -> bool:
+        """Return whether loops run on the device; "auto" means for modules beyond the CPU."""
         if isinstance(on_device, str) and on_device == "auto":
             torch_form = isinstance(self._network, TorchNetwork)
             return torch_form and not self.network.device.startswith("cpu")
@@ -404,17 +405,17 @@ class ScoreModel(Model):
     # Implementation of the base class.
 
     def _denoise(self, y: Array, sigma: Array) -> Array:
-        some = self._only_noisy(y, sigma)
+        some = self._noisy_rows(y, sigma)
         if some is None:
-            denoised: Array = self._inner(y, sigma)
+            denoised: Array = self._denoise_noisy(y, sigma)
             return denoised
         # A point without noise is its own mean; networks are not trained at level 0.
         result = y.copy()
         if some.any():
-            result[some] = self._inner(y[some], sigma if sigma.size == 1 else sigma[some])
+            result[some] = self._denoise_noisy(y[some], sigma if sigma.size == 1 else sigma[some])
         return result
 
-    def _inner(self, y: Array, sigma: Array) -> Array:
+    def _denoise_noisy(self, y: Array, sigma: Array) -> Array:
         inner = self._network
         return inner._denoise(y, sigma) if isinstance(inner, Model) else inner.denoise(y, sigma)
 
@@ -422,7 +423,7 @@ class ScoreModel(Model):
         inner = self._network
         if isinstance(inner, Model):
             return inner._score(y, sigma)
-        if self._only_noisy(y, sigma) is not None:
+        if self._noisy_rows(y, sigma) is not None:
             if not len(y):
                 return y.copy()
             raise ArgumentError(
@@ -431,8 +432,8 @@ class ScoreModel(Model):
         return inner.score(y, sigma)
 
     @staticmethod
-    def _only_noisy(y: Array, sigma: Array) -> NDArray[np.bool_] | None:
-        """Return which rows have noise, or None if there are rows and all have noise."""
+    def _noisy_rows(y: Array, sigma: Array) -> NDArray[np.bool_] | None:
+        """Return which rows have noise; None if all have, and there is at least one."""
         if sigma.size == 1:
             everywhere = bool(sigma[0] > 0)
             return None if everywhere and len(y) else np.full(len(y), everywhere)

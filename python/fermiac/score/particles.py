@@ -129,7 +129,7 @@ class Moves(Protocol):
     #: Normal numbers of a step, as multiples of the coordinates.
     n_normals: int = 1
 
-    def over(self, replaced: Callable[[Model], Model]) -> None:
+    def replace_models(self, replaced: Callable[[Model], Model]) -> None:
         """Replace the models that denoise points."""
         self.model = replaced(self.model)
 

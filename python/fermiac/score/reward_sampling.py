@@ -21,8 +21,8 @@ from fermiac._base.validate import (
     key_of,
     labels,
     numbers,
-    positive,
     probability,
+    real,
     shown,
     whole,
     yes,
@@ -493,8 +493,9 @@ def _target_of(
     model = model._shaped(event)
     particles = choice("mode", mode, ("candidates", "particles")) == "particles"
     choice("base", base, ("ancestral", "euler_maruyama"))
-    # 0 means the best candidate.
-    alpha = 0.0 if alpha == 0 else positive("alpha", alpha)
+    # With 0 the best candidate is taken.
+    needed = "0 or a positive, finite number is needed"
+    alpha = real("alpha", alpha, needed, lambda a: 0 <= a < math.inf)
     correct = yes("correct", correct)
     if particles and alpha == 0:
         raise ArgumentError(

@@ -65,9 +65,13 @@ class Reward:
 def checked(name: str, got: Any, n: int, minus_infinity: bool = False) -> Array:
     """Return the values of a user's function, (n,) finite numbers, or minus infinity if allowed."""
     try:
-        if got.is_complex() if is_tensor(got) else np.iscomplexobj(got):
+        if is_tensor(got) and got.is_complex():
             raise TypeError
-        array = np.asarray(to_numpy(got), dtype=np.float64)
+        given = np.asarray(to_numpy(got))
+        # NumPy would also convert dates, durations and texts.
+        if given.dtype.kind not in "biufO":
+            raise TypeError
+        array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise TargetError(
             f"{name}: a {type(got).__name__} came back that is not an array of real numbers; shape "

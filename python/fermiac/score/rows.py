@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,24 +13,17 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import RngLike, key_of, numbers, whole
+from fermiac._base.validate import key_of, numbers, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import (
-    Part,
-    gathered,
-    identity_of_call,
-    is_default,
-    part_of,
-    store_of,
-)
+from fermiac.runs.parts import identity_of_call, is_default, part_of
 from fermiac.runs.rows import RowsOfCall
-from fermiac.targets.factories import Factory, as_factory
+from fermiac.score.split import Split
+from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
 
 __all__ = ["OF_CALL", "Rows", "integrate_rows", "of_blocks", "rows_of_block", "sample_rows"]
 
@@ -82,16 +74,17 @@ class _Block:
 
     def __init__(
         self,
+        call: Callable[..., Any],
         model: Any,
         settings: Mapping[str, Any],
         seed: int,
         first: int,
         n: int,
         size: int,
-        call: str,
+        digest: str,
     ) -> None:
-        self._target, self._settings, self._seed = model, dict(settings), seed
-        self._first, self._n, self._size, self._call = first, n, size, call
+        self._call, self._target, self._settings, self._seed = call, model, dict(settings), seed
+        self._first, self._n, self._size, self._digest = first, n, size, digest
 
     def __call__(self, block: int) -> Rows:
         """Return the block with this number."""
@@ -112,7 +105,7 @@ class _Block:
             seed=self._seed,
             version=_core.__version__,
             isa=_core.isa_level,
-            settings={PARTS: self._call, "first_row": self._first},
+            settings={PARTS: self._digest, "first_row": self._first},
             n_evals=0,
             wall_time=time.perf_counter() - began,
             array=np.asarray(points, dtype=np.float64),
@@ -122,9 +115,7 @@ class _Block:
 
     def _points(self, model: Any, start: int, stop: int, given: Mapping[str, Any]) -> Any:
         """Return rows of `fermiac.score.sample`."""
-        from fermiac.score.integration import sample
-
-        return sample(model, stop - start, **given)
+        return self._call(model, stop - start, **given)
 
 
 class _Transported(_Block):
@@ -134,20 +125,34 @@ class _Transported(_Block):
     given: tuple[Array, Array]
 
     def _points(self, model: Any, start: int, stop: int, given: Mapping[str, Any]) -> Any:
-        from fermiac.score.integration import integrate
-
         y0, sigmas = self.given
         grid = sigmas[start:stop] if sigmas.ndim == 2 else sigmas
-        return integrate(model, y0[start:stop], grid, **given)
+        return self._call(model, y0[start:stop], grid, **given)
 
 
-def sample_rows(model: Any, n: Any, settings: dict[str, Any], **how: Any) -> Rows:
-    """Return rows of a call, made in blocks; see `fermiac.score.sample`."""
-    return _in_blocks(_Block, "score.sample", model, whole("n", n, 1, 2**40), settings, (), **how)
+def sample_rows(
+    call: Callable[..., Any],
+    model: Any,
+    n: Any,
+    settings: dict[str, Any],
+    split: Split,
+    first_row: Any,
+) -> Rows:
+    """Return rows of a call of `fermiac.score.sample`, which is `call`, made in blocks."""
+    n = whole("n", n, 1, 2**40)
+    return _in_blocks(_Block, call, model, n, settings, (), split, first_row)
 
 
-def integrate_rows(model: Any, y0: Any, sigmas: Any, settings: dict[str, Any], **how: Any) -> Rows:
-    """Return rows of a call, made in blocks; see `fermiac.score.integrate`."""
+def integrate_rows(
+    call: Callable[..., Any],
+    model: Any,
+    y0: Any,
+    sigmas: Any,
+    settings: dict[str, Any],
+    split: Split,
+    first_row: Any,
+) -> Rows:
+    """Return rows of a call of `fermiac.score.integrate`, which is `call`, made in blocks."""
     points, grid = numbers("y0", to_numpy(y0)), numbers("sigmas", to_numpy(sigmas))
     if points.ndim < 2 or not len(points):
         raise ArgumentError(
@@ -158,57 +163,50 @@ def integrate_rows(model: Any, y0: Any, sigmas: Any, settings: dict[str, Any], *
         raise ArgumentError(
             f"sigmas: {len(grid)} grids were given for {len(points)} rows; one for each is needed"
         )
-    given = (points, grid)
-    return _in_blocks(_Transported, "score.integrate", model, len(points), settings, given, **how)
+    n, given = len(points), (points, grid)
+    return _in_blocks(_Transported, call, model, n, settings, given, split, first_row)
 
 
 def _in_blocks(
     kind: type[_Block],
-    name: str,
+    call: Callable[..., Any],
     model: Any,
     n: int,
     settings: dict[str, Any],
     given: tuple[Any, ...],
-    *,
+    split: Split,
     first_row: Any,
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
-    rng: RngLike,
-    executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
-    progress: bool | Report | None,
 ) -> Rows:
     for argument, default in _REFUSED.items():
         if not is_default(settings.pop(argument, default), default):
             raise ArgumentError(
                 f"{argument}: given with part= or store=, whose rows are arrays alone"
             )
-    key = key_of(rng)
+    key = key_of(split.rng)
     first = whole("first_row", first_row, 0, 2**48)
-    size = rows_of_block(n)
-    target = model
-    if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
-    call = identity_of_call(name, settings, key, model, *given)
-    work = kind(target, settings, key, first, n, size, call)
+    size, name = rows_of_block(n), f"score.{call.__name__}"
+    digest = identity_of_call(name, settings, key, model, *given)
+    work = kind(call, split.target(model), settings, key, first, n, size, digest)
     if isinstance(work, _Transported):
         work.given = given
-    if executor is None and store is None:
-        rows = part_of(part, n)
-        work.progress = progress if callable(progress) else False
+    if split.is_at_once:
+        rows = part_of(split.part, n)
+        work.progress = split.progress if callable(split.progress) else False
         return work.rows(rows.start, rows.stop)
-    units = part_of(part, -(-n // size))
-    of_call = {"call": call, "n": n, "first_row": first}
-    kept = store_of(store, rng, lambda: identity_of_call(name, of_call, key), -(-n // size))
+    of_call = {"call": digest, "n": n, "first_row": first}
 
     def join(done: dict[int, Rows]) -> Rows:
         one, *more = done.values()
         return one.merge(*more)
 
-    return gathered(
-        work, units, join, executor=executor, store=kept, progress=progress,
-        label=name.partition(".")[2], name="blocks of rows",
-    )  # fmt: skip
+    return split.gathered(
+        work,
+        -(-n // size),
+        join,
+        digest=lambda: identity_of_call(name, of_call, key),
+        label=call.__name__,
+        name="blocks of rows",
+    )
 
 
 def rows_of_block(n: int) -> int:
@@ -234,22 +232,17 @@ def of_blocks(
     work: Blocks[R],
     n: int,
     joined: Callable[[Sequence[R]], R],
+    split: Split,
     *,
     digest: str,
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
-    rng: RngLike,
-    executor: ExecutorLike | None,
-    n_threads: int | None,
-    progress: bool | Report | None,
     label: str,
     name: str,
 ) -> R:
     """Return the n rows of a call, or a part of them, from blocks on workers and in a store."""
-    workers = resolve_threads(n_threads)
-    if executor is None and store is None:
-        rows = part_of(part, n)
-        work.progress = progress
+    workers = resolve_threads(split.n_threads)
+    if split.is_at_once:
+        rows = part_of(split.part, n)
+        work.progress = split.progress
         with threads(workers):
             return work.rows(rows.start, rows.stop)
     n_blocks = -(-n // rows_of_block(n))
@@ -258,12 +251,8 @@ def of_blocks(
         return joined([*done.values()])
 
     with threads(workers):
-        result = gathered(
-            work, part_of(part, n_blocks), join, executor=executor,
-            store=store_of(store, rng, lambda: digest, n_blocks), progress=progress,
-            label=label, name=name,
-        )  # fmt: skip
-    if part is not None:
+        result = split.gathered(work, n_blocks, join, digest=lambda: digest, label=label, name=name)
+    if split.part is not None:
         return result
     # A whole call is the same as without workers and files.
     return replace(result, settings={k: v for k, v in result.settings.items() if k != PARTS})

@@ -207,7 +207,8 @@ def searched(
     solver._program(first)
     if loss is not None and not callable(loss):
         raise ArgumentError(f"loss: {shown(loss)} given; a function of the levels is needed")
-    for name, given in (("probes", probes is not None), ("n_check", n_check not in (None, 0))):
+    asked = None if n_check is None else whole("n_check", n_check, 0, 10**9)
+    for name, given in (("probes", probes is not None), ("n_check", bool(asked))):
         if loss is not None and given:
             raise ArgumentError(f"{name}: given with a loss, which has none; give one of them")
     if loss is not None and method == "dynamic":
@@ -215,7 +216,7 @@ def searched(
     drawn = probes is None or isinstance(probes, (int, np.integer))
     most = _PROBES if model.has_log_density else _FEW_PROBES
     m = whole("probes", most if probes is None else probes, 1, 10**9) if drawn else 0
-    checks = m if n_check is None else whole("n_check", n_check, 0, 10**9)
+    checks = m if asked is None else asked
     if n - zero < 2:
         return _with_errors(first, math.nan, math.nan, 0)
     key = key_of(rng)

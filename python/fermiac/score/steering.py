@@ -46,7 +46,7 @@ __all__ = [
     "STEPS_BIAS",
     "Schedule",
     "Tilted",
-    "exactly",
+    "has_exact_weights",
     "levels_of",
     "noise_of",
     "run_particles",
@@ -100,13 +100,14 @@ class Tilted(Moves):
         noise: float = 1.0,
     ) -> None:
         self.model, self.n_evals = model, 0
-        #: Langevin moves of the tilted law are combined with exact steps along its own score.
+        #: The noise of a step, where 1 is that of the reverse process. More noise makes a step a
+        #: Langevin move of the tilted law as well; its proposal then needs the law's own score.
         self._c = noise if correct and gradient is not None and proposal is None else 1.0
         self._potential, self._gradient = potential, gradient
         self._proposal, self._kind = proposal, kind
         self._ancestral, self._correct = base == "ancestral", correct
 
-    def over(self, replaced: Callable[[Model], Model]) -> None:
+    def replace_models(self, replaced: Callable[[Model], Model]) -> None:
         """Replace the models that denoise points."""
         self.model = replaced(self.model)
         if self._proposal is not None:
@@ -135,7 +136,7 @@ class Tilted(Moves):
             value = self._potential(denoised, denoised, 0.0)
             last = {"denoised": denoised, "value": value}
             spent = carried["spent"] if "spent" in carried else carried["value"]
-            return denoised, _less(value, spent), last
+            return denoised, _gained(value, spent), last
         variance = s**2 - to**2
         spread = math.sqrt(self._c * variance) * (to / s if self._ancestral else 1.0)
         mean = denoised + (to / s) ** 2 * (y - denoised)
@@ -171,7 +172,7 @@ class Tilted(Moves):
     def _factor(self, value: Array, before: Carried, made: dict[str, Array]) -> Array:
         """Return the factor of the weights of a level, for the kind of combination."""
         if self._kind == "difference":
-            return _less(value, before["value"]) if before else value
+            return _gained(value, before["value"]) if before else value
         if self._kind == "max":
             reached = np.maximum(before["reached"], value) if before else value
         else:
@@ -188,10 +189,10 @@ class Tilted(Moves):
         return np.asarray(self.model._log_density(np.ascontiguousarray(y), np.array([s])))
 
 
-def _less(value: Array, before: Array) -> Array:
-    """Return the difference, 0 for particles that were excluded before and have no weight."""
-    out = before == -np.inf
-    return np.where(out, 0.0, value - np.where(out, 0.0, before))
+def _gained(value: Array, before: Array) -> Array:
+    """Return the difference; 0 for particles that were excluded before, and have no weight."""
+    excluded = before == -np.inf
+    return np.where(excluded, 0.0, value - np.where(excluded, 0.0, before))
 
 
 class _Power(Moves):
@@ -208,7 +209,7 @@ class _Power(Moves):
         self._total = float(exponents.sum())
         self.n_evals = 0
 
-    def over(self, replaced: Callable[[Model], Model]) -> None:
+    def replace_models(self, replaced: Callable[[Model], Model]) -> None:
         """Replace the models that denoise points."""
         self._models = [replaced(model) for model in self._models]
         self.model = self._models[0]
@@ -300,7 +301,10 @@ def run_particles(
     weighted: bool = True,
     finished: Callable[[Array], Mapping[str, Any]] = lambda draws: {},
 ) -> Guided:
-    """Run particles, and return them as a sample."""
+    """Run particles, and return them as a sample.
+
+    `finished` returns further fields of the result for the draws.
+    """
     start = time.perf_counter()
     share = probability("ess_threshold", ess_threshold, zero=True, one=True)
     wanted = labels(names, shape[1])
@@ -343,7 +347,7 @@ def run_particles(
         reporter(progress, label, "steps") as report,
     ):
         if executor is not None:
-            moves.over(
+            moves.replace_models(
                 lambda model: stack.enter_context(sharded_model(model, shape[1], executor, workers))
             )
         try:
@@ -360,7 +364,7 @@ def run_particles(
     return made
 
 
-def exactly(correct: bool | None, models: Sequence[Model]) -> bool:
+def has_exact_weights(correct: bool | None, models: Sequence[Model]) -> bool:
     """Return whether weights are exact, which needs the log-densities of all models."""
     known = all(model.has_log_density for model in models)
     if correct is None:
@@ -506,7 +510,7 @@ def steer(
     led = None if proposal is None else as_model(proposal)._shaped(event)
     if led is not None and led.dim not in (None, d):
         raise ArgumentError(f"proposal: a model of {led.dim} coordinates was given; {d} are needed")
-    exact = exactly(correct, [model])
+    exact = has_exact_weights(correct, [model])
     wanted = _base(base, exact)
     choice("kind", kind, ("difference", "max", "sum"))
     grid = levels_of(model, n_steps, schedule, sigma_range)
@@ -664,7 +668,7 @@ def sample_power(
     models = [each._shaped(event) for each in models]
     d = math.prod(event)
     count = whole("n", n, 1, 2**40)
-    exact = exactly(correct, models)
+    exact = has_exact_weights(correct, models)
     if sigma_range is None and (isinstance(schedule, str) or callable(schedule)):
         ranges = [each._sampling_range() for each in models]
         sigma_range = (min(r[0] for r in ranges), max(r[1] for r in ranges))

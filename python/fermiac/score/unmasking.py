@@ -6,7 +6,8 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.masked import TOGETHER, Job, Unmasked, started
 from fermiac.score.masked_parts import OF_CALL, WHOLE, sequences_in_parts
 from fermiac.score.noise import CHOICE
+from fermiac.score.split import Split
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -177,20 +179,12 @@ def unmask(
     """
     if executor is not None or part is not None or store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        return sequences_in_parts(
-            unmask,
-            logits,
-            whole("n", n, 0, 2**40),
-            tokens,
-            settings,
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
-            n_threads=n_threads,
-            progress=progress,
-        )
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
+            n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        n = whole("n", n, 0, 2**40)
+        return sequences_in_parts(unmask, logits, n, tokens, settings, split)
     start = time.perf_counter()
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
@@ -219,16 +213,17 @@ def unmask(
     limit = 2**31 - 1 if again else max(most, 1)
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), limit)
     job = Job(
-        logits,
-        n_tokens,
-        heat,
-        lambda m: m,
-        False,
-        key_of(rng),
-        resolve_threads(n_threads),
-        first_row,
+        logits=logits,
+        n_tokens=n_tokens,
+        temperature=heat,
+        schedule=lambda m: m,
+        at_positions=False,
+        key=key_of(rng),
+        n_threads=resolve_threads(n_threads),
+        first=first_row,
     )
-    task = _Task(job, order, size, bound, free, none)
+    task = _Task(job, order, size, bound, none, free, state.tokens, state.times)
+    pace = _Pace(calls, most, length, None if block is None else size)
     settings = {
         "order": order,
         "n_steps": calls if bound is None else None,
@@ -257,14 +252,13 @@ def unmask(
             bias=tuple(bias),
         )
 
-    task.tokens, task.times = state.tokens, state.times
     done = 0
     with reporter(progress, "unmask", "tokens") as report:
         try:
             # Tokens may be masked again as long as there are calls, also if all are there.
             while (task.tokens == none).any() or (again and n and done < calls):
                 last = done + 1 >= calls and bound is None and block is None
-                task.call(done, _wanted(done, calls, most, size, length, block), again, last)
+                task.call(done, pace.after(done), 0.0 if last else again)
                 done += 1
                 if report is not None:
                     left = int((task.tokens == none).sum(axis=1).max(initial=0))
@@ -278,54 +272,63 @@ def unmask(
     return made
 
 
-def _wanted(
-    done: int, calls: int, most: int, size: int, length: int, block: int | None
-) -> tuple[int, int]:
-    """Return how many tokens there are to be after a call, and the most tokens of a call."""
-    if block is None:
-        return most * min(done + 1, calls) // calls, most
-    n_blocks = math.ceil(length / size)
-    return most, math.ceil(min(size, most) / max(calls // n_blocks, 1))
+class _Pace(NamedTuple):
+    """The numbers of calls, of masks of a sequence, and of tokens of a sequence and of a block."""
+
+    calls: int
+    most: int
+    length: int
+    block: int | None
+
+    def after(self, done: int) -> tuple[int, int]:
+        """Return how many tokens there are to be after the next call, and its most tokens."""
+        if self.block is None:
+            return self.most * min(done + 1, self.calls) // self.calls, self.most
+        n_blocks = math.ceil(self.length / self.block)
+        return self.most, math.ceil(min(self.block, self.most) / max(self.calls // n_blocks, 1))
 
 
+@dataclass
 class _Task:
     """The sequences, and the rule by which positions are chosen."""
 
+    job: Job
+    order: str
+    block: int
+    bound: float | None
+    mask: int
+    #: The positions that were masked at the start.
+    free: Flags
     tokens: Ints
     times: Array
-    _everywhere: Ints
 
-    def __init__(
-        self, job: Job, order: str, block: int, bound: float | None, free: Flags, mask: int
-    ) -> None:
-        self._job, self._order, self._block, self._bound = job, order, block, bound
-        self._free, self._mask = free, mask
-        self._most = np.maximum(free.sum(axis=1), 1)
+    def __post_init__(self) -> None:
+        n, length = self.tokens.shape
+        self._everywhere: Ints = np.broadcast_to(np.arange(length), (n, length))
+        self._most = np.maximum(self.free.sum(axis=1), 1)
         #: Whether a call has drawn several tokens of a sequence.
         self.together = False
 
-    def call(self, number: int, wanted: tuple[int, int], again: float, last: bool) -> None:
-        """Draw the tokens of a call."""
+    def call(self, number: int, wanted: tuple[int, int], again: float) -> None:
+        """Draw the tokens of a call, and mask each again with a probability."""
         n, length = self.tokens.shape
-        share = (self.tokens == self._mask).sum(axis=1) / self._most
-        self._everywhere = np.broadcast_to(np.arange(length), (n, length))
-        values = self._job.asked(self.tokens.copy(), share, self._everywhere)
+        share = (self.tokens == self.mask).sum(axis=1) / self._most
+        values = self.job.asked(self.tokens.copy(), share, self._everywhere)
         tokens, times = self.tokens.copy(), self.times.copy()
         # In parts, between which Ctrl-C is answered.
         step = max(_AT_ONCE // (4 * length), 1)
         for first in range(0, n, step):
             part = slice(first, min(first + step, n))
             u = _core.score_noise(
-                self._job.key,
+                self.job.key,
                 CHOICE,
-                self._job.first + first,
+                self.job.first + first,
                 part.stop - first,
                 number,
                 0,
                 3 * length,
             )[1]
-            kept = 0.0 if last else again
-            tokens[part], times[part] = self._part(values, part, share[part], u, wanted, kept)
+            tokens[part], times[part] = self._part(values, part, share[part], u, wanted, again)
         self.tokens, self.times = tokens, times
 
     def _part(
@@ -338,22 +341,22 @@ class _Task:
         again: float,
     ) -> tuple[Ints, Array]:
         """Return the tokens of some sequences after a call, and their times."""
-        tokens, times, free = self.tokens[part].copy(), self.times[part].copy(), self._free[part]
+        tokens, times, free = self.tokens[part].copy(), self.times[part].copy(), self.free[part]
         n, length = tokens.shape
-        masked = tokens == self._mask
+        masked = tokens == self.mask
         open_ = self._current(masked)
         rows, at = np.nonzero(open_)
         drawn = tokens.copy()
-        if self._order == "confidence":
+        if self.order == "confidence":
             drawn[rows, at] = self._draws(values, rows, at, part, u)
         scores = np.full((n, length), -np.inf)
         scores[rows, at] = (
             u[:, length : 2 * length][rows, at]
-            if self._order == "random"
+            if self.order == "random"
             else self._scores(values, rows, at, part.start, drawn)
         )
         ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
-        if self._bound is None:
+        if self.bound is None:
             target, most = wanted
             there = (free & ~masked).sum(axis=1)
             # Sequences with fewer free tokens end earlier.
@@ -363,42 +366,42 @@ class _Task:
         chosen = open_ & (ranks < counts[:, None])
         self.together |= bool((chosen.sum(axis=1) > 1).any())
         rows, at = np.nonzero(chosen)
-        if self._order != "confidence":
+        if self.order != "confidence":
             drawn[rows, at] = self._draws(values, rows, at, part, u)
         tokens[rows, at] = drawn[rows, at]
         times = np.where(chosen, share[:, None], times)
         if again:
-            gone = free & (tokens != self._mask) & (u[:, 2 * length :] < again)
-            tokens[gone], times[gone] = self._mask, np.nan
+            gone = free & (tokens != self.mask) & (u[:, 2 * length :] < again)
+            tokens[gone], times[gone] = self.mask, np.nan
         return tokens, times
 
     def _draws(self, values: Any, rows: Ints, at: Ints, part: slice, u: Array) -> Any:
         """Return tokens drawn at positions of some sequences."""
         uniforms = np.ascontiguousarray(u[rows, at])
-        return self._job.drawn(values, rows + part.start, at, self._everywhere, uniforms)
+        return self.job.drawn(values, rows + part.start, at, self._everywhere, uniforms)
 
     def _current(self, masked: Flags) -> Flags:
         """Return the masked positions of the first block that has any."""
         length = masked.shape[1]
-        blocks = np.arange(length) // self._block
+        blocks = np.arange(length) // self.block
         first = blocks[np.argmax(masked, axis=1)]
         return np.asarray(masked & (blocks == first[:, None]))
 
     def _within(self, scores: Array) -> Ints:
         """Return the numbers of tokens whose entropies stay within the bound."""
-        assert self._bound is not None
+        assert self.bound is not None
         entropies = -np.sort(-scores, axis=1)
         # Scores are negative entropies, in decreasing order: the last one is the largest.
         there = np.isfinite(entropies)
         entropies = np.where(there, -entropies, 0.0)
         others = np.cumsum(entropies, axis=1) - entropies
-        counts: Ints = np.maximum(((others <= self._bound) & there).sum(axis=1), 1)
+        counts: Ints = np.maximum(((others <= self.bound) & there).sum(axis=1), 1)
         return counts
 
     def _scores(self, values: Any, rows: Ints, at: Ints, first: int, drawn: Ints) -> Array:
         """Return the scores of masked positions, the largest of which are drawn first."""
         found = np.empty(len(rows))
-        step = max(_AT_ONCE // self._job.n_tokens, 1)
+        step = max(_AT_ONCE // self.job.n_tokens, 1)
         for i in range(0, len(rows), step):
             some, where = rows[i : i + step], at[i : i + step]
             picked = _picked(values, some + first, where)
@@ -411,11 +414,11 @@ class _Task:
                 )
             p = np.exp(picked - top)
             p /= p.sum(axis=1, keepdims=True)
-            if self._order == "confidence":
+            if self.order == "confidence":
                 values_of = p[np.arange(len(p)), drawn[some, where]]
-            elif self._order == "largest" or p.shape[1] == 1:
+            elif self.order == "largest" or p.shape[1] == 1:
                 values_of = p.max(axis=1)
-            elif self._order == "margin":
+            elif self.order == "margin":
                 two = np.partition(p, -2, axis=1)[:, -2:]
                 values_of = two[:, 1] - two[:, 0]
             else:

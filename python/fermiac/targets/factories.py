@@ -57,9 +57,16 @@ class Factory:
         return Factory, (self.spec, self._arguments, self._keywords)
 
     def __repr__(self) -> str:
-        given = [repr(a) for a in self._arguments]
-        given += [f"{name}={value!r}" for name, value in self._keywords.items()]
+        given = [_text(value) for value in self._arguments]
+        given += [f"{name}={_text(value)}" for name, value in self._keywords.items()]
         return f"factory({', '.join([repr(self.spec), *given])})"
+
+
+def _text(value: Any) -> str:
+    try:
+        return repr(value)
+    except RecursionError:  # of lists in lists, which shown() names by their type
+        return shown(value)
 
 
 @public

@@ -120,19 +120,20 @@ class Loss:
         return float(out[0]) if points.ndim == 1 else out
 
     def _rows(self, theta: ArrayLike, nodes: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
-        points = np.ascontiguousarray(numbers("theta", theta))
-        places = taken("nodes", nodes)
-        if points.shape != (places.size, self.dim) or places.ndim != 1:
+        given, places = taken("theta", theta), taken("nodes", nodes)
+        # Before the numbers are read: a view of another shape may be larger than the memory.
+        if given.shape != (places.size, self.dim) or places.ndim != 1:
             raise ArgumentError(
-                f"theta, nodes: shapes {points.shape} and {places.shape} were given; "
+                f"theta, nodes: shapes {given.shape} and {places.shape} were given; "
                 f"(n, {self.dim}) and (n,) are needed"
             )
-        if places.size and (
-            places.dtype.kind not in "iu" or places.min() < 0 or places.max() >= self.n_nodes
-        ):
+        points = np.ascontiguousarray(numbers("theta", given))
+        needed = f"whole numbers from 0 to {self.n_nodes - 1} are needed"
+        if places.size and places.dtype.kind not in "iu":
+            raise ArgumentError(f"nodes: an array of {places.dtype} was given; {needed}")
+        if places.size and (places.min() < 0 or places.max() >= self.n_nodes):
             raise ArgumentError(
-                f"nodes: {places.dtype} from {places.min()} to {places.max()} were given; whole "
-                f"numbers from 0 to {self.n_nodes - 1} are needed"
+                f"nodes: numbers from {places.min()} to {places.max()} were given; {needed}"
             )
         return points, np.ascontiguousarray(places, dtype=np.int64)
 

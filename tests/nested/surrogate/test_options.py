@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from nested_surrogates import BOX, DIM, gaussian, sampled
 
@@ -25,6 +26,7 @@ def test_bad_options() -> None:
         ({"audit": 2.0}, "audit"),
         ({"tol": -1.0}, "tol"),
         ({"init_use": "both"}, "init_use"),
+        ({"init_use": np.ones(3)}, "init_use"),
         ({"init_use": "audit"}, "finds no points"),
         ({"mode": "switch", "pilot_live": 50}, "pilot_live"),
         ({"mode": "switch", "init": "genetic", "init_use": "mixture"}, "two-pass"),

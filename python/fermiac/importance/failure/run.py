@@ -44,7 +44,8 @@ Flags = NDArray[np.bool_]
 METHODS = ("auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc")
 #: Methods with a sample of fixed size, and without a training for which a surrogate could be used.
 FIXED = ("mc", "subset", "line")
-#: Levels of the walk, stages and probes, as shares of the budget.
+#: Shares of the budget: a level of the walk, a stage of the training, probes of far regions, all of
+#: the walk, and the search of design points.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
 #: The share of n for the search of lost regions, for a walk alone or a given proposal.
@@ -112,12 +113,18 @@ class Run:
     #: A proposal of an earlier run.
     given: Proposal | None = None
     training: Training = field(init=False)
+    #: The final sample from the proposal.
     final: Final | None = None
     lines: Lines | None = None
+    #: The probabilities by the surrogate under the proposal, and their errors.
     control: tuple[Array, Array] | None = None
+    #: Whether the walk over the levels is complete.
     walked: bool = False
+    #: The numbers of failures of independent points, and the number of these points.
     counts: tuple[Array, int] | None = None
+    #: The outcome of a run that ended at once.
     certain: Outcome | None = None
+    #: Whether a tolerance was met; None where there is none.
     met: bool | None = None
 
     def run(self) -> Outcome:
@@ -145,9 +152,10 @@ class Run:
         )
         self.training.first = first
         self.training.n_from_law += size
-        if self.surrogate is None and self._is_certain(first[1]):
-            assert self.certain is not None
-            return self.certain
+        if self.surrogate is None:
+            self.certain = self._certain(first[1])
+            if self.certain is not None:
+                return self.certain
         if self.method == "subset":
             return self._subset(size)
         if self.method == "line":
@@ -179,7 +187,7 @@ class Run:
         outcome = self._final(check)
         assert self.final is not None
         for u, values in self.final.points:
-            t.take(u, values)
+            t.store(u, values)
         # The evaluations of the final sample must not count for the search of design points.
         t.n = self.g.n_evals + 2 * check
         lost = np.full(len(t.events), np.inf)
@@ -187,30 +195,30 @@ class Run:
             lost[j] = distance
         return replace(outcome, lost=lost)
 
-    def _is_certain(self, values: Array) -> bool:
-        """Set the answer at once if all points fail or g is constant."""
+    def _certain(self, values: Array) -> Outcome | None:
+        """Return the outcome if all first points fail or g is constant at them, or else None."""
         failed = self.training.failed(values)
         constant = (values == values[0]).all()
         if not (failed.all() or constant):
-            return False
+            return None
         mean = failed[0].astype(float)
         n = len(values)
         bound = np.full(mean.size, 3 / n)
-        self.certain = Outcome(
-            mean,
-            bound,
-            np.diag(bound**2),
-            np.full(mean.size, n - 1.0),
-            np.where(mean > 0, float(n), 0.0),
-            np.full(mean.size, np.nan),
-            bound,
-            n,
+        return Outcome(
+            mean=mean,
+            stderr=bound,
+            cov=np.diag(bound**2),
+            df=np.full(mean.size, n - 1.0),
+            ess=np.where(mean > 0, float(n), 0.0),
+            khat=np.full(mean.size, np.nan),
+            unseen=bound,
+            n_from_law=n,
             n_final=n,
             certain=True,
         )
-        return True
 
     def _walk(self, size: int) -> None:
+        """Train a proposal on a walk to failure, searches of regions, probes and refinements."""
         t = self.training
         t.walk(size, int(t.n * _WALK))
         self.walked = True
@@ -225,6 +233,7 @@ class Run:
         t.find_regions(min(arcs, max(t.budget, 0)))
 
     def _form(self) -> None:
+        """Make a proposal of the half-spaces beyond the design points alone."""
         t = self.training
         t.find_designs(min(t.n // 4, t.budget), n_iterations=30)
         parts = tuple(
@@ -237,7 +246,7 @@ class Run:
             t.proposal = Proposal(t.g.dim)
         assert t.first is not None
         t.drawn.append((Proposal(t.g.dim), len(t.first[0])))
-        t.take(*t.first)
+        t.store(*t.first)
         for j, d in t.designs:
             t.regions.append(Region(j, d.point))
 
@@ -255,7 +264,7 @@ class Run:
             weights = np.exp(-proposal.log_ratio(u))
             column = values[:, 0] - lowest
             t.drawn.append((proposal, len(u)))
-            t.take(u, values)
+            t.store(u, values)
             if self.method == "ce":
                 lowest_tenth = np.partition(column, len(column) // 10)[len(column) // 10]
                 threshold = max(float(lowest_tenth), 0.0)
@@ -310,7 +319,7 @@ class Run:
             t.n_from_law += n_level
             for _ in steps(main, t.g, lowest, n_level, left, *address):
                 t.levels.append((column, main.levels[-1]))
-                t.take(main.levels[-1].u, main.levels[-1].values, None)
+                t.store(main.levels[-1].u, main.levels[-1].values, None)
         self.walked = True
         lost, apart = self._second_look(check)
         outcome = self._of_walks()

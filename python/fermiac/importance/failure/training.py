@@ -42,6 +42,13 @@ MOST_STAGE, MOST_LEVEL = 16_384, 32_768
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
 _MOST_FORCED = 20
+#: The distances between which a design point is used: at the origin its direction is noise, and
+#: beyond 38 standard deviations probabilities underflow.
+_NEAREST, _FARTHEST = 1e-3, 38.0
+#: The share of a step beyond a design point, where g must fail.
+_BEYOND = 0.02
+#: The smallest number of failure points of which a half is left for the choice of components.
+_ENOUGH = 40
 #: The number of design points whose mirror images are searched.
 _MOST_OPPOSITE = 3
 #: New regions that probes are followed to, for one event.
@@ -111,17 +118,21 @@ class Training:
 
     def __post_init__(self) -> None:
         self.u = np.empty((0, self.g.dim))
+        #: Whether a failure point is for the fit of components; the others are for the choice.
         self.fold = np.empty(0, bool)
         self.values = np.empty((0, max(e.column for e in self.events) + 1))
+        #: The highest threshold of each column of g.
         self._thresholds = np.full(self.values.shape[1], -np.inf)
         for e in self.events:
             self._thresholds[e.column] = max(self._thresholds[e.column], e.threshold)
+        #: Components that the next fits include whatever their weights.
         self._forced: list[Component] = []
         #: Failure in directions that are new to the walks: events and points.
         self._met: list[tuple[int, Array]] = []
         #: The sum of the densities of all laws at the failure points, and the number of these laws.
         self._density = np.empty(0)
         self._laws = (0, 0)
+        #: By event, the largest difference of masses beyond a design point; see `compare_tails`.
         self.tail_errors: dict[int, float] = {}
         self._stream = Stream(subkey(self.key, 4))
 
@@ -155,6 +166,7 @@ class Training:
                 self._walk(column, again, left - again, 2 * i + 2, first, True)
 
     def _walk(self, column: int, size: int, budget: int, index: int, first: Any, new: bool) -> Walk:
+        """Walk down a column of g; `new` says that the first level is not that of another walk."""
         lowest = min(e.threshold for e in self.events if e.column == column)
         walked = Walk(column)
         self.walks.append(walked)
@@ -164,7 +176,7 @@ class Training:
             if len(walked.levels) > 1 or new:
                 self.levels.append((column, level))
                 # Points of a chain are correlated, so they belong to one group.
-                self.take(level.u, level.values, np.arange(len(level.u)) % level.chains)
+                self.store(level.u, level.values, np.arange(len(level.u)) % level.chains)
         return walked
 
     def second_opinion(self, j: int) -> tuple[float, float]:
@@ -225,7 +237,7 @@ class Training:
                 apart[j] = sampled, walked
         return apart
 
-    def take(self, u: Array, values: Array, group: NDArray[np.int64] | None = None) -> None:
+    def store(self, u: Array, values: Array, group: NDArray[np.int64] | None = None) -> None:
         """Store the points at which some event holds; those of one group stay together."""
         kept = (values[:, : len(self._thresholds)] <= self._thresholds).any(axis=1)
         group = np.arange(len(u)) if group is None else group
@@ -305,7 +317,7 @@ class Training:
                 n_iterations,
                 left,
             )
-            if found is not None and 1e-3 < found.distance < 38:
+            if found is not None and _NEAREST < found.distance < _FARTHEST:
                 self.designs.append((j, found))
                 if not start.any():
                     self._check_new_region(j, found)
@@ -351,10 +363,9 @@ class Training:
         found = design.search(
             self.g, e.column, e.threshold, start, self._gradient_of(e.column), 4, budget
         )
-        if found is None or not 1e-3 < found.distance < 38:
+        if found is None or not _NEAREST < found.distance < _FARTHEST:
             return False
-        beyond = found.point * (1 + 0.02 / max(found.distance, 1.0))
-        if not float(self.g(beyond[None])[0, e.column]) <= e.threshold:
+        if not self._fails_beyond(j, found):
             return False
         self.designs.append((j, found))
         self._force(found.point)
@@ -377,16 +388,22 @@ class Training:
         of_column = self.gradient
         return None if of_column is None else lambda u: of_column(u, column)
 
+    def _fails_beyond(self, j: int, found: design.Design) -> bool:
+        """Return whether an event holds a little beyond a design point; it costs an evaluation."""
+        e = self.events[j]
+        beyond = found.point * (1 + _BEYOND / max(found.distance, 1.0))
+        return float(self.g(beyond[None])[0, e.column]) <= e.threshold
+
+    def _is_new(self, j: int, direction: Array) -> bool:
+        """Return whether no failure point of an event lies in about this direction."""
+        e = self.events[j]
+        u = self.u[self.values[:, e.column] <= e.threshold]
+        norms = np.maximum(np.sqrt((u * u).sum(axis=1)), 1e-300)
+        return not len(u) or float(((u @ direction) / norms).max()) < _KNOWN
+
     def _check_new_region(self, j: int, found: design.Design) -> None:
         """Give a design point a component if the walk knows no failure in its direction."""
-        e = self.events[j]
-        beyond = found.point * (1 + 0.02 / max(found.distance, 1.0))
-        if not float(self.g(beyond[None])[0, e.column]) <= e.threshold:
-            return
-        holds = self.values[:, e.column] <= e.threshold
-        u = self.u[holds]
-        norms = np.maximum(np.sqrt((u * u).sum(axis=1)), 1e-300)
-        if not len(u) or float(((u @ found.direction) / norms).max()) < _KNOWN:
+        if self._fails_beyond(j, found) and self._is_new(j, found.direction):
             self._force(found.point)
             self._met.append((j, found.point))
 
@@ -398,10 +415,7 @@ class Training:
             if not self._follow(j, -found.point, left):
                 continue
             new = self.designs[-1][1]
-            e = self.events[j]
-            u = self.u[self.values[:, e.column] <= e.threshold]
-            norms = np.maximum(np.sqrt((u * u).sum(axis=1)), 1e-300)
-            if not len(u) or float(((u @ new.direction) / norms).max()) < _KNOWN:
+            if self._is_new(j, new.direction):
                 self._met.append((j, new.point))
 
     def known_points(self) -> list[tuple[int, Array]]:
@@ -450,7 +464,7 @@ class Training:
             self.proposal = self._without_points(components)
             return
         judges = ~self.fold
-        enough = failed[judges].sum(axis=0) >= 40
+        enough = failed[judges].sum(axis=0) >= _ENOUGH
         if not enough.all():
             judges = np.ones(len(self.fold), bool)
         share = len(judges) / judges.sum()
@@ -479,7 +493,7 @@ class Training:
         """Return components of mixtures of these sizes for an event, and heavy-tailed ones."""
         # Components look too good at the points to which they were fitted. One half of the points
         # is for the fit, the other half for the choice.
-        if (holds & self.fold).sum() >= 40 and (holds & ~self.fold).sum() >= 40:
+        if min((holds & self.fold).sum(), (holds & ~self.fold).sum()) >= _ENOUGH:
             holds = holds & self.fold
         if not holds.any():
             return [], []
@@ -529,7 +543,7 @@ class Training:
             values = self.g(u)
             self.n_from_law += round(self.proposal.base * n)
             self.drawn.append((self.proposal, n))
-            self.take(u, values)
+            self.store(u, values)
             hits = self.failed(values).mean(axis=0)
             self._forced = [] if stage else self._forced
             self.fit()

@@ -166,7 +166,8 @@ class Surrogate:
             choice("correct", self.correct, ("subsample",))
         else:
             yes("correct", self.correct)
-        if self.init_use == "live":
+        use: object = self.init_use
+        if isinstance(use, str) and use == "live":
             raise ArgumentError(
                 "init_use: 'live' given; live points must be draws from the prior, and points of a "
                 "genetic algorithm are not: they would bias the evidence upwards; use "

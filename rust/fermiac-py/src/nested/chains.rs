@@ -1,6 +1,6 @@
 //! The chains of a batch of a nested run, in the process of a worker.
 
-use super::run::{edges, on_nan, problem};
+use super::problem::Rules;
 use crate::common::door::decoded;
 use crate::common::enter::{Raised, duration, enter_whole};
 use crate::common::error::check;
@@ -34,8 +34,8 @@ fn nested_chains<'py>(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Chains<'py>> {
     let raised = Raised::default();
-    let (edges, on_nan) = (edges(&kinds.0)?, on_nan(&kinds.1)?);
-    let problem = problem(py, prior, likelihood, &edges, on_nan, &raised)?;
+    let rules = Rules::read(&kinds.0, &kinds.1)?;
+    let problem = rules.problem(py, (prior, likelihood), &raised)?;
     let (batch, chains) = (batch.as_slice()?.to_vec(), chains.as_slice()?.to_vec());
     let mut away = check(py, decoded(|| AwayBatch::load(&problem, batch, chains)))?;
     let deadline = budget.and_then(|seconds| Instant::now().checked_add(duration(seconds)));

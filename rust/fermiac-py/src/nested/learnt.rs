@@ -1,33 +1,23 @@
 //! The Python class of a run with learnt densities, which `fermiac.nested` advances in time slices.
 
-use super::run::{Counts, edges, on_nan, problem, signed};
+use super::slices::{Sliced, columns, estimate};
 use crate::common::dict::{arrays, entry, items};
-use crate::common::door::decoded;
-use crate::common::enter::{Raised, duration, enter_whole};
+use crate::common::enter::Raised;
 use crate::common::error::check;
-use fermiac_base::Error;
-use fermiac_base::store::Codec;
 use fermiac_nested::learnt::{Run, Settings, Status};
-use fermiac_nested::problem::{Edge, EvalBuffer, OnNan, Problem};
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
+use fermiac_nested::problem::EvalBuffer;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 /// Adds this file's class to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<LearntRun>()
 }
 
-/// A run, behind a lock.
+/// A run with learnt densities.
 #[pyclass(module = "fermiac._core", frozen)]
-struct LearntRun {
-    inner: Mutex<Run>,
-    edges: Vec<Edge>,
-    on_nan: OnNan,
-    counts: Mutex<Counts>,
-}
+struct LearntRun(Sliced<Run>);
 
 fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
     Ok(Settings {
@@ -37,22 +27,6 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         max_init_blocks: entry(options, "max_init_blocks")?,
         key: entry(options, "key")?,
     })
-}
-
-impl LearntRun {
-    fn lock(&self) -> MutexGuard<'_, Run> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn problem(
-        &self,
-        py: Python<'_>,
-        prior: &Bound<'_, PyAny>,
-        likelihood: &Bound<'_, PyAny>,
-        raised: &Raised,
-    ) -> PyResult<Problem> {
-        problem(py, prior, likelihood, &self.edges, self.on_nan, raised)
-    }
 }
 
 #[door]
@@ -66,11 +40,8 @@ impl LearntRun {
         likelihood: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let edges = edges(&entry::<String>(options, "edges")?)?;
-        let on_nan = on_nan(&entry::<String>(options, "on_nan")?)?;
-        let problem = problem(py, prior, likelihood, &edges, on_nan, &Raised::default())?;
-        let run = check(py, Run::new(&problem, settings(options)?))?;
-        Ok(Self { inner: Mutex::new(run), edges, on_nan, counts: Mutex::new(Counts::default()) })
+        let begin = |problem: &_| check(py, Run::new(problem, settings(options)?));
+        Ok(Self(Sliced::new(py, (prior, likelihood), options, begin)?))
     }
 
     /// Runs for at most `budget` seconds; returns the exception that stopped it, or None.
@@ -84,26 +55,18 @@ impl LearntRun {
         n_threads: usize,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Option<PyErr>> {
-        let raised = Raised::default();
-        let problem = self.problem(py, prior, likelihood, &raised)?;
-        let deadline = budget.and_then(|seconds| Instant::now().checked_add(duration(seconds)));
-        let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
-            self.lock().run(&problem, deadline, context)
-        });
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.add(&problem);
-        Ok(outcome.err())
+        let ports = (prior, likelihood);
+        self.0.advance(py, ports, budget, n_threads, progress.as_ref(), Run::run)
     }
 
     /// Continues a run that has ended, with another limit; the others are those of other runs.
     fn prolong(&self, _dlogz: f64, max_evals: u64, _max_iter: u64) {
-        self.lock().prolong(max_evals);
+        self.0.lock().prolong(max_evals);
     }
 
     /// The state of the run.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let run = self.lock();
-        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = self.0.lock();
         let raw = PyDict::new(py);
         raw.set_item(
             "status",
@@ -114,13 +77,13 @@ impl LearntRun {
             },
         )?;
         items! { raw <- run(): n_evals n_points n_known n_batches power n_wanted }
-        items! { raw <- counts: n_nan n_coded seconds }
+        self.0.counts_to(&raw)?;
         Ok(raw)
     }
 
     /// The figures of every round.
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let trace = self.lock().trace().clone();
+        let trace = self.0.lock().trace().clone();
         let raw = PyDict::new(py);
         arrays! { raw <- trace: power n_points efficiency defence level }
         Ok(raw)
@@ -133,17 +96,10 @@ impl LearntRun {
         prior: &Bound<'py, PyAny>,
         likelihood: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let problem = self.problem(py, prior, likelihood, &Raised::default())?;
-        let points = self.lock().weighted();
-        let (n, d, b) = (points.ell.len(), problem.dim(), problem.n_extras());
-        let raw = PyDict::new(py);
-        raw.set_item("unit_draws", problem.unfold(&points.u).into_pyarray(py).reshape([n, d])?)?;
-        raw.set_item("draws", points.x.into_pyarray(py).reshape([n, d])?)?;
-        raw.set_item("log_likelihoods", points.ell.into_pyarray(py))?;
+        let problem = self.0.problem(py, (prior, likelihood), &Raised::default())?;
+        let points = self.0.lock().weighted();
+        let raw = columns(py, &problem, &points.u, points.x, points.ell, points.extras)?;
         raw.set_item("log_prior_masses", points.log_prior_masses.into_pyarray(py))?;
-        if b > 0 {
-            raw.set_item("blobs", points.extras.into_pyarray(py).reshape([n, b])?)?;
-        }
         Ok(raw)
     }
 
@@ -155,20 +111,11 @@ impl LearntRun {
         likelihood: &Bound<'py, PyAny>,
         _n_threads: usize,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let problem = self.problem(py, prior, likelihood, &Raised::default())?;
-        let Some(all) = self.lock().importance() else { return Ok(None) };
+        let problem = self.0.problem(py, (prior, likelihood), &Raised::default())?;
+        let Some(all) = self.0.lock().importance() else { return Ok(None) };
         let mut answers = EvalBuffer::default();
         check(py, problem.transform(&all.u, &mut answers))?;
-        let (n, d) = (all.ell.len(), problem.dim());
-        let raw = PyDict::new(py);
-        raw.set_item("draws", answers.x.into_pyarray(py).reshape([n, d])?)?;
-        raw.set_item("log_likelihoods", all.ell.into_pyarray(py))?;
-        raw.set_item("counts", signed(all.counts).into_pyarray(py))?;
-        raw.set_item("test_counts", signed(all.test_counts).into_pyarray(py))?;
-        arrays! { raw <- all: log_weights log_volumes }
-        items! { raw <- all: log_evidence log_evidence_stderr cut_share n_cut log_evidence_tests
-        log_evidence_tests_stderr }
-        Ok(Some(raw))
+        estimate(py, &problem, all, answers.x).map(Some)
     }
 
     /// The points of the run, as words.
@@ -178,13 +125,7 @@ impl LearntRun {
         _prior: &Bound<'_, PyAny>,
         _likelihood: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        let mut codec = Codec::writer();
-        let saved = self.lock().persist(&mut codec);
-        check(py, saved)?;
-        let mut words = codec.into_words();
-        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        words.extend(counts.words());
-        Ok(PyArray1::from_vec(py, words))
+        self.0.save(py, Run::persist)
     }
 
     /// Lets the run make the same steps as the one that was saved, with its answers.
@@ -196,14 +137,6 @@ impl LearntRun {
         _likelihood: &Bound<'_, PyAny>,
         words: PyReadonlyArray1<'_, u64>,
     ) -> PyResult<()> {
-        let words = words.as_slice()?;
-        let Some((rest, last)) = words.split_last_chunk::<3>() else {
-            return check(py, Err(Error::argument("state", "it is cut short")));
-        };
-        let mut codec = Codec::reader(rest.to_vec());
-        let read = || self.lock().persist(&mut codec).and_then(|()| codec.finish());
-        check(py, decoded(read))?;
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Counts::of_words(*last);
-        Ok(())
+        self.0.load(py, &words, Run::persist)
     }
 }

@@ -2,7 +2,9 @@
 
 mod chains;
 mod learnt;
+mod problem;
 mod run;
+mod slices;
 pub(crate) mod surrogate;
 mod volumes;
 
