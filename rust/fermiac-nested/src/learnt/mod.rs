@@ -15,9 +15,11 @@
 //!   Notices of the Royal Astronomical Society, 2023 (regression by networks, and a last sample for
 //!   the estimate).
 
+mod basins;
 mod component;
 mod proposal;
 mod record;
+mod search;
 mod settings;
 mod steps;
 #[cfg(test)]
@@ -28,15 +30,23 @@ pub use settings::Settings;
 
 use crate::importance::Importance;
 use crate::problem::{EvalBuffer, Problem};
+use basins::Basins;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
+use fermiac_target::diagnostics::khat;
 use proposal::Proposal;
 use record::Record;
+use std::ops::Range;
 use std::time::Instant;
 
 use weights::ess;
+
+/// The shape of the tail of weights above which few of them decide, and the least 1 - k of a law with a
+/// mean.
+const HEAVY_TAIL: f64 = 0.7;
+const LEAST_LEFT: f64 = 0.05;
 
 /// Whether a run has ended, and by which rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +81,8 @@ struct Round {
     power: f64,
     /// The number of draws, of which those outside of the cube are no points.
     n_draws: u64,
-    n_points: usize,
+    /// Its points in the record.
+    points: Range<usize>,
 }
 
 /// A round whose points have been drawn and not evaluated.
@@ -83,6 +94,8 @@ struct Pending {
     n_draws: u64,
     /// Whether it is about the highest points alone.
     is_top: bool,
+    /// The tops of basins about which there are laws of their own.
+    tops: Vec<usize>,
 }
 
 /// The figures of all rounds.
@@ -138,6 +151,17 @@ pub struct Run {
     n_topping: u32,
     /// The number of clusters of the last density.
     n_clusters: usize,
+    /// The joins of points, the number of points that are joined, and of rounds after which modes were
+    /// sought.
+    basins: Basins,
+    n_joined: usize,
+    n_probed: usize,
+    /// The number of tests for valleys that no round of the trace counts yet, and of basins whose share of
+    /// the posterior is not known.
+    n_tests: usize,
+    n_open: usize,
+    /// The number of last samples that were given up.
+    n_given_up: u32,
     answers: EvalBuffer,
     trace: Trace,
 }
@@ -193,6 +217,12 @@ impl Run {
             is_topped: false,
             n_topping: 0,
             n_clusters: 1,
+            basins: Basins::new(&problem.circles()),
+            n_joined: 0,
+            n_probed: 0,
+            n_tests: 0,
+            n_open: 0,
+            n_given_up: 0,
             answers: EvalBuffer::default(),
             trace: Trace::default(),
             settings,
@@ -271,6 +301,21 @@ impl Run {
         self.wanted
     }
 
+    /// The number of basins whose share of the posterior was not found out.
+    pub fn n_open(&self) -> usize {
+        self.n_open
+    }
+
+    /// Whether the likelihoods above the highest points could still raise the evidence.
+    pub fn is_open_above(&self) -> bool {
+        !self.is_topped
+    }
+
+    /// The number of last samples that were given up since few points carried their weights.
+    pub fn n_given_up(&self) -> u32 {
+        self.n_given_up
+    }
+
     /// The number of points outside of the last sample.
     fn n_explored(&self) -> usize {
         self.ln_mixture.len()
@@ -313,7 +358,8 @@ impl Run {
             sum / round.n_draws as f64
         };
         let thinned: Vec<f64> = self.last_thinned.iter().map(of_component).collect();
-        let variance = estimate.variance + round.proposal.variance(&thinned);
+        let variance =
+            estimate.variance + estimate.unseen().powi(2) + round.proposal.variance(&thinned);
         let (log_tests, tests_variance, n_tests) = self.of_rounds();
         Some(Importance {
             u: self.record.u[n * dim..].to_vec(),
@@ -394,6 +440,19 @@ impl Estimate {
         let square = weights.iter().map(|w| w * w).sum::<f64>() / n;
         let variance = (square - 1.0).max(0.0) / (n - 1.0);
         Some(Self { weights, log_evidence: top + ln(mean), variance })
+    }
+
+    /// The part of the mean that the largest weights of the law of these may have, if its tail is too heavy
+    /// for their variance to tell; 0 if it is not.
+    ///
+    /// Weights above the largest of n have, in a generalised Pareto law of shape k, a part of the mean of
+    /// about that of the largest weight, over 1 - k.
+    fn unseen(&self) -> f64 {
+        let mut weights = self.weights.clone();
+        let (total, top) =
+            weights.iter().fold((0.0, 0.0_f64), |(sum, top), w| (sum + w, top.max(*w)));
+        let shape = khat(&mut weights);
+        if shape > HEAVY_TAIL { top / total / (1.0 - shape).max(LEAST_LEFT) } else { 0.0 }
     }
 
     /// The effective share of the points.

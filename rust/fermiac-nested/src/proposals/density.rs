@@ -104,6 +104,21 @@ impl Density {
         Ok(Some(this))
     }
 
+    /// A mixture of Student's t laws with equal weights, of which the centres and the lower triangles of
+    /// the scale matrices are given; `None` if no matrix is positive definite.
+    pub(crate) fn of_laws(laws: Vec<(Vec<f64>, Vec<f64>)>, dim: usize) -> Option<Self> {
+        let students =
+            laws.into_iter().filter_map(|(mean, mut scale)| Student::of(mean, &mut scale));
+        let parts: Vec<Part> = students.map(|law| Part::Student(Box::new(law))).collect();
+        if parts.is_empty() {
+            return None;
+        }
+        let weights = vec![1.0 / parts.len() as f64; parts.len()];
+        let first_weights = weights.clone();
+        let n_clusters = parts.len();
+        Some(Self { dim, cut: Cut::default(), parts, weights, first_weights, n_clusters })
+    }
+
     /// The cuts of circles.
     pub(crate) fn cut(&self) -> &Cut {
         &self.cut

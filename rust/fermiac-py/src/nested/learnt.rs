@@ -113,7 +113,7 @@ impl LearntRun {
                 Status::Evals => "max_evals",
             },
         )?;
-        items! { raw <- run(): n_evals n_points n_known n_batches power n_wanted }
+        items! { raw <- run(): n_evals n_points n_known n_batches power n_wanted n_open is_open_above n_given_up }
         items! { raw <- counts: n_nan n_coded seconds }
         Ok(raw)
     }
