@@ -38,6 +38,8 @@ _SPARSE = 0.05
 _SHORT = 0.5
 #: Standard errors by which the rounds before the last sample may differ from it.
 _APART = 4.0
+#: The number of last samples with heavy weights after which there is a warning.
+_OFTEN = 2
 _REMEDY = "raise n_live, or use another sampler"
 
 
@@ -60,9 +62,9 @@ class LearntResult(NestedResult):
         The same sample in the order of the draws, with the test of its evidence by the rounds
         before it (`log_evidence_tests`); None before the last sample.
     trace : mapping of str to ndarray
-        For each round, the last sample being one: the ``power`` of the likelihood, ``n_points``,
-        the ``efficiency`` that its points showed (the effective share of a sample from its
-        density), ``defence``, the share of points that no regression chose, and the ``level`` above
+        For each round, the last sample being one: the ``power`` of the likelihood, ``n_points``
+        with those that tested for valleys between modes, the ``efficiency`` that its points showed
+        (the effective share of a sample from its density), ``defence``, the share of points that no regression chose, and the ``level`` above
         which further points were sought.
 
     References
@@ -88,6 +90,7 @@ class LearntResult(NestedResult):
         points of the first round lies in a basin that has the share s of the prior mass with the
         probability :math:`(1 - s)^n`; for the share returned this is 5 %, about 3 / n. A mode that
         no point has seen is missing from the evidence and from the draws, and no error covers that.
+        A single point on the rim of a basin may not tell it from its surroundings either.
 
         Returns
         -------
@@ -187,7 +190,7 @@ class LearntResult(NestedResult):
             rows.append(("from earlier rounds", tests))
         rows += [
             ("information", f"{self.information:.4g} nats"),
-            ("modes seen", f"those with basins above {self.unseen_share:.2g} of the prior mass, 95 %"),
+            ("modes seen", f"basins above {self.unseen_share:.2g} of the prior mass, 95 %"),
             ("points", f"{self.n_draws} (ESS {self.ess:.0f}, k-hat {self.khat:.2f})"),
             ("evaluations", f"{self.n_evals} in {len(self.trace['power'])} rounds"),
         ]
@@ -248,12 +251,22 @@ class LearntLoop(NestedLoop):
                     + _REMEDY,
                 )
             )
+        n_given_up = self.info["n_given_up"]
+        if n_given_up >= _OFTEN:
+            found.append(
+                (
+                    WeightWarning,
+                    f"few points carried the weights of {n_given_up} last samples, which became "
+                    "rounds: where no point was drawn the density may still not fit, and log Z may "
+                    "be too low; " + _REMEDY,
+                )
+            )
         if self.info["is_open_above"]:
             found.append(
                 (
                     ConvergenceWarning,
                     "likelihoods above the highest points were sought, and could still raise the "
-                    "evidence by more than a hundredth: log Z may be too low; " + _REMEDY,
+                    "evidence by more than a tenth: log Z may be too low; " + _REMEDY,
                 )
             )
         return found

@@ -3,8 +3,10 @@
 //! Rounds of points are drawn, first from the prior. After each, all points are weighted as draws from
 //! the mixture of all densities so far, for the prior times a power of the likelihood, and a density is
 //! fitted to them from which the next round is drawn. The power rises to 1 as fast as the effective
-//! number of points allows. Then more rounds improve the density while that pays. The evidence is
-//! estimated from a last sample of a fixed density, which no point depends on.
+//! number of points allows. Modes are told apart by valleys between points, and those with too few points
+//! for the power of a round get points of their own. Then more rounds improve the density while that
+//! pays. The evidence is estimated from a last sample of a fixed density, which no point depends on. If
+//! few of its points carry the weights, they become a round, and there are more rounds.
 //!
 //! A run is a function of the log-likelihoods of its points alone: what is saved are the points, and a
 //! run that resumes makes the same steps with known answers.
@@ -43,9 +45,12 @@ use std::time::Instant;
 
 use weights::ess;
 
-/// The shape of the tail of weights above which few of them decide, and the least 1 - k of a law with a
-/// mean.
+/// The shape of the tail of weights above which few of them decide, unless the effective size is this
+/// share of the number, and the least 1 - k of a law with a mean.
 const HEAVY_TAIL: f64 = 0.7;
+const EVEN: f64 = 0.8;
+/// The share of the evidence that may be above the highest points without a warning.
+const MUCH_ABOVE: f64 = 0.1;
 const LEAST_LEFT: f64 = 0.05;
 
 /// Whether a run has ended, and by which rule.
@@ -103,7 +108,7 @@ struct Pending {
 pub struct Trace {
     /// The powers of the likelihood.
     pub power: Vec<f64>,
-    /// The numbers of points.
+    /// The numbers of points, with those of tests for valleys before a round.
     pub n_points: Vec<f64>,
     /// The effective share of new points for the power that they were drawn for.
     pub efficiency: Vec<f64>,
@@ -147,6 +152,8 @@ pub struct Run {
     /// The level above which the highest points lie, and whether the rest is negligible.
     level: f64,
     is_topped: bool,
+    /// The share of the evidence that the prior mass above the level would have at the highest likelihood.
+    rest: f64,
     /// The number of rounds about the highest points alone.
     n_topping: u32,
     /// The number of clusters of the last density.
@@ -215,6 +222,7 @@ impl Run {
             last_thinned: Vec::new(),
             level: f64::NEG_INFINITY,
             is_topped: false,
+            rest: 1.0,
             n_topping: 0,
             n_clusters: 1,
             basins: Basins::new(&problem.circles()),
@@ -308,7 +316,7 @@ impl Run {
 
     /// Whether the likelihoods above the highest points could still raise the evidence.
     pub fn is_open_above(&self) -> bool {
-        !self.is_topped
+        !self.is_topped && self.rest > MUCH_ABOVE
     }
 
     /// The number of last samples that were given up since few points carried their weights.
@@ -384,7 +392,8 @@ impl Run {
         let logs: Vec<f64> = ell.iter().zip(&self.ln_mixture).map(|(ell, sum)| ell - sum).collect();
         let log_z = logs.iter().fold(f64::NEG_INFINITY, |sum, log| ln_add(sum, *log));
         let squares: f64 = logs.iter().map(|log| exp(2.0 * (log - log_z))).sum();
-        let n = logs.len();
+        // Points of tests for valleys have no density.
+        let n = self.ln_mixture.iter().filter(|ln_q| ln_q.is_finite()).count();
         (log_z, (squares - 1.0 / n as f64).max(0.0), n as u64)
     }
 
@@ -451,8 +460,13 @@ impl Estimate {
         let mut weights = self.weights.clone();
         let (total, top) =
             weights.iter().fold((0.0, 0.0_f64), |(sum, top), w| (sum + w, top.max(*w)));
+        let size = ess(&weights);
         let shape = khat(&mut weights);
-        if shape > HEAVY_TAIL { top / total / (1.0 - shape).max(LEAST_LEFT) } else { 0.0 }
+        if shape > HEAVY_TAIL && size < EVEN * weights.len() as f64 {
+            top / total / (1.0 - shape).max(LEAST_LEFT)
+        } else {
+            0.0
+        }
     }
 
     /// The effective share of the points.

@@ -4,7 +4,7 @@ use super::component::{Component, Regression};
 use super::proposal::{Densities, Proposal};
 use super::search::Search;
 use super::weights::{cut, ess, power_of, weights};
-use super::{Estimate, HEAVY_TAIL, Pending, Phase, Round, Run, Status, ln_add};
+use super::{EVEN, Estimate, HEAVY_TAIL, Pending, Phase, Round, Run, Status, ln_add};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
 use crate::proposals::{Density, Target, fit};
@@ -71,9 +71,10 @@ const MEMORY: usize = 3;
 const GOOD: f64 = 0.5;
 const MOST_GROWTH: f64 = 4.0;
 /// There are no more of them when they can raise the evidence by no more than this share, or after
-/// so many rounds.
+/// so many rounds, with some more for each last sample that was given up.
 const REST: f64 = 0.01;
 const MOST_TOPPING: u32 = 20;
+const MORE_TOPPING: u32 = 5;
 /// Known points where the target is so many times the density have laws of their own; passes over them,
 /// the largest number of a pass, and their share of a density. Points of a smaller share of the target
 /// do not count.
@@ -85,10 +86,11 @@ const LEAST_COVERED: f64 = 1e-6;
 /// Rounds go on while a new point with more than this share of the target is such a one, up to a number.
 const LEAST_FOUND: f64 = 5e-4;
 const MOST_COVERING: usize = 24;
+/// Rounds go on while a basin is climbed or filled, up to a number.
+const MOST_CLIMBING: usize = 12;
 /// The last sample is given up for more rounds if the tail of its weights has a larger shape, unless they
 /// are so even, or if its effective size is less than a share of what is wanted: at these shares of it,
 /// and not more often.
-const EVEN: f64 = 0.8;
 const SHORT: f64 = 0.5;
 const TESTED: [f64; 3] = [0.15, 0.5, 1.0];
 const MOST_GIVEN_UP: u32 = 8;
@@ -188,12 +190,11 @@ impl Run {
 
     /// Makes a round: a density is fitted, and points of it are evaluated.
     fn round(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        let pending = match self.pending.take() {
-            Some(pending) => pending,
-            None => {
-                self.probe(problem, context)?;
-                self.prepare(context)?
-            }
+        let pending = if let Some(pending) = self.pending.take() {
+            pending
+        } else {
+            self.probe(problem, context)?;
+            self.prepare(context)?
         };
         if let Err(error) = self.evaluate(&pending.u, problem, context) {
             self.pending = Some(pending);
@@ -300,7 +301,7 @@ impl Run {
         let n = self.costs.len();
         if n < LEAST_REFINED
             || (self.n_calm == 0 && n < MOST_COVERING)
-            || (self.n_open > 0 && n < MOST_REFINED)
+            || (self.n_open > 0 && n < MOST_CLIMBING)
         {
             return true;
         }
@@ -340,7 +341,7 @@ impl Run {
         let mut stream = self.stream(DRAWS, number << 20);
         if self.phase == Phase::Refining
             && !self.is_topped
-            && self.n_topping < MOST_TOPPING * (1 + self.n_given_up)
+            && self.n_topping < MOST_TOPPING + MORE_TOPPING * self.n_given_up
             && let Some(top) = self.top(&mut stream, context)?
         {
             let n = (TOP_ROUND * self.n_top()) as usize;
@@ -406,8 +407,8 @@ impl Run {
         }
         let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| ell - ln_q);
         let log_z = logs.fold(f64::NEG_INFINITY, ln_add);
-        let is_rest_small = top + ln(sum) < log_z + ln(REST);
-        self.is_topped = is_rest_small || self.level == top;
+        self.rest = exp(top + ln(sum) - log_z);
+        self.is_topped = self.rest < REST || self.level == top;
     }
 
     /// Fits densities to all points: for a power of the likelihood, for a smaller power, and for the

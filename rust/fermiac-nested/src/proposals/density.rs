@@ -104,18 +104,26 @@ impl Density {
         Ok(Some(this))
     }
 
-    /// A mixture of Student's t laws with equal weights, of which the centres and the lower triangles of
-    /// the scale matrices are given; `None` if no matrix is positive definite.
-    pub(crate) fn of_laws(laws: Vec<(Vec<f64>, Vec<f64>)>, dim: usize) -> Option<Self> {
-        let students =
-            laws.into_iter().filter_map(|(mean, mut scale)| Student::of(mean, &mut scale));
-        let parts: Vec<Part> = students.map(|law| Part::Student(Box::new(law))).collect();
+    /// A mixture of Student's t laws with given shares, of which the centres and the lower triangles of the
+    /// scale matrices are given; `None` if no matrix is positive definite.
+    pub(crate) fn of_laws(
+        laws: Vec<(Vec<f64>, Vec<f64>)>,
+        shares: &[f64],
+        dim: usize,
+    ) -> Option<Self> {
+        let (mut parts, mut weights) = (Vec::new(), Vec::new());
+        for ((mean, mut scale), share) in laws.into_iter().zip(shares) {
+            if let Some(law) = Student::of(mean, &mut scale) {
+                parts.push(Part::Student(Box::new(law)));
+                weights.push(*share);
+            }
+        }
+        let total: f64 = weights.iter().sum();
         if parts.is_empty() {
             return None;
         }
-        let weights = vec![1.0 / parts.len() as f64; parts.len()];
-        let first_weights = weights.clone();
-        let n_clusters = parts.len();
+        weights.iter_mut().for_each(|w| *w /= total);
+        let (first_weights, n_clusters) = (weights.clone(), parts.len());
         Some(Self { dim, cut: Cut::default(), parts, weights, first_weights, n_clusters })
     }
 
