@@ -209,14 +209,14 @@ def test_no_mode_of_many_is_lost() -> None:
         # The 18 modes by the parts of the square; those on an edge have a half of the mass, the two
         # in a corner a quarter.
         cells, w = np.rint(5.0 * r.draws).astype(int), r._weights()
-        for i, j in [(i, j) for i in range(6) for j in range(i % 2, 6, 2)]:
+        for i, j in [(a, b) for a in range(6) for b in range(a % 2, 6, 2)]:
             mine = w[(cells == [i, j]).all(axis=1)]
             mass = 0.08 / (1 + (i in (0, 5))) / (1 + (j in (0, 5)))
             assert abs(mine.sum() - mass) < 6 * math.sqrt(mine @ mine) < 0.05, (seed, i, j)
 
 
-def test_heavy_weights_are_refined_or_warned() -> None:
-    """A funnel in four dimensions, whose neck the first last samples lack."""
+def test_the_neck_of_a_funnel_is_filled() -> None:
+    """A funnel in four dimensions: the evidence is nearly right."""
     low, high = [-6.0, *[-15.0] * 3], [6.0, *[15.0] * 3]
     prior = fm.distributions.Uniform(low, high)
 
@@ -234,8 +234,6 @@ def test_heavy_weights_are_refined_or_warned() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FermiacWarning)
             r = run(funnel, prior, sampler=fm.nested.Learnt(n_effective=2000), n_live=300, rng=seed)
-        within = abs(r.log_evidence - exact) < 4 * r.log_evidence_stderr
-        assert within or r.warnings
         assert abs(r.log_evidence - exact) < 0.1
 
 

@@ -64,8 +64,8 @@ class LearntResult(NestedResult):
     trace : mapping of str to ndarray
         For each round, the last sample being one: the ``power`` of the likelihood, ``n_points``
         with those that tested for valleys between modes, the ``efficiency`` that its points showed
-        (the effective share of a sample from its density), ``defence``, the share of points that no regression chose, and the ``level`` above
-        which further points were sought.
+        (the effective share of a sample from its density), ``defence``, the share of points that no
+        regression chose, and the ``level`` above which further points were sought.
 
     References
     ----------
