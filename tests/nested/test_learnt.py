@@ -212,7 +212,8 @@ def test_no_mode_of_many_is_lost() -> None:
         for i, j in [(a, b) for a in range(6) for b in range(a % 2, 6, 2)]:
             mine = w[(cells == [i, j]).all(axis=1)]
             mass = 0.08 / (1 + (i in (0, 5))) / (1 + (j in (0, 5)))
-            assert abs(mine.sum() - mass) < 6 * math.sqrt(mine @ mine) < 0.05, (seed, i, j)
+            assert abs(mine.sum() - mass) < 6 * math.sqrt(mine @ mine), (seed, i, j)
+            assert len(mine) > 20, (seed, i, j)
 
 
 def test_the_neck_of_a_funnel_is_filled() -> None:
