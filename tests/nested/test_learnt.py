@@ -194,6 +194,56 @@ def test_two_modes_and_points_without_likelihood() -> None:
     assert np.all(r.draws[r._weights() > 0][:, 0] > r.draws[r._weights() > 0][:, 1])
 
 
+def test_no_mode_of_many_is_lost() -> None:
+    """Eighteen peaks, of which ten lie on the edge of the square."""
+
+    def eggbox(u: Array) -> Array:
+        half = 5.0 * math.pi * u
+        return np.asarray((2.0 + np.cos(half[:, 0]) * np.cos(half[:, 1])) ** 5)
+
+    prior = fm.distributions.Uniform([0.0] * 2, [1.0] * 2)
+    for seed in (0, 1):
+        sampler = fm.nested.Learnt(n_effective=2000)
+        r = run(eggbox, prior, sampler=sampler, n_live=500, rng=seed)
+        assert abs(r.log_evidence - 235.8559403) < 5 * r.log_evidence_stderr < 0.15
+        # The 18 modes by the parts of the square; those on an edge have a half of the mass, the two
+        # in a corner a quarter.
+        cells, w = np.rint(5.0 * r.draws).astype(int), r._weights()
+        for i, j in [(a, b) for a in range(6) for b in range(a % 2, 6, 2)]:
+            mine = w[(cells == [i, j]).all(axis=1)]
+            mass = 0.08 / (1 + (i in (0, 5))) / (1 + (j in (0, 5)))
+            assert abs(mine.sum() - mass) < 6 * math.sqrt(mine @ mine), (seed, i, j)
+            assert len(mine) > 20, (seed, i, j)
+
+
+def test_the_neck_of_a_funnel_is_filled() -> None:
+    """A funnel in four dimensions: the evidence is nearly right."""
+    low, high = [-6.0, *[-15.0] * 3], [6.0, *[15.0] * 3]
+    prior = fm.distributions.Uniform(low, high)
+
+    def funnel(x: Array) -> Array:
+        squares = (x[:, 1:] ** 2).sum(axis=1)
+        logs = -(x[:, 0] ** 2) / 8.0 - 1.5 * x[:, 0] - 0.5 * squares * np.exp(-x[:, 0])
+        return np.asarray(logs - 2.0 * math.log(2 * math.pi) - math.log(2.0))
+
+    v = np.linspace(-6.0, 6.0, 4001)
+    inside = np.array([math.erf(15.0 / math.exp(a / 2) / math.sqrt(2)) ** 3 for a in v])
+    density = np.exp(-(v**2) / 8.0) / math.sqrt(8 * math.pi) * inside
+    volume = np.log(np.subtract(high, low)).sum()
+    exact = math.log(float(((density[1:] + density[:-1]) / 2).sum() * (v[1] - v[0]))) - volume
+    for seed in (0, 1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FermiacWarning)
+            r = run(funnel, prior, sampler=fm.nested.Learnt(n_effective=2000), n_live=300, rng=seed)
+        assert abs(r.log_evidence - exact) < 0.1
+
+
+def test_the_share_that_may_be_unseen_is_stated() -> None:
+    r = run()
+    assert (1 - r.unseen_share) ** 200 == pytest.approx(0.05)
+    assert f"basins above {r.unseen_share:.2g} of the prior mass" in str(r.summary())
+
+
 def test_circles_and_mirrors() -> None:
     kappa = 4.0
     prior = fm.distributions.Uniform([-math.pi, 0.0], [math.pi, 1.0])

@@ -38,6 +38,9 @@ _SPARSE = 0.05
 _SHORT = 0.5
 #: Standard errors by which the rounds before the last sample may differ from it.
 _APART = 4.0
+#: The number of last samples with heavy weights after which there is a warning.
+_OFTEN = 2
+_REMEDY = "raise n_live, or use another sampler"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -59,10 +62,10 @@ class LearntResult(NestedResult):
         The same sample in the order of the draws, with the test of its evidence by the rounds
         before it (`log_evidence_tests`); None before the last sample.
     trace : mapping of str to ndarray
-        For each round, the last sample being one: the ``power`` of the likelihood, ``n_points``,
-        the ``efficiency`` that its points showed (the effective share of a sample from its
-        density), ``defence``, the share of points that no regression chose, and the ``level`` above
-        which further points were sought.
+        For each round, the last sample being one: the ``power`` of the likelihood, ``n_points``
+        with those that tested for valleys between modes, the ``efficiency`` that its points showed
+        (the effective share of a sample from its density), ``defence``, the share of points that no
+        regression chose, and the ``level`` above which further points were sought.
 
     References
     ----------
@@ -78,6 +81,23 @@ class LearntResult(NestedResult):
     >>> type(r).__name__, r.ess > 900, r.n_evals < 4000
     ('LearntResult', True, True)
     """
+
+    @property
+    def unseen_share(self) -> float:
+        """The share of the prior mass below which the basin of a mode may have remained unseen.
+
+        The basin of a mode is where the likelihood rises towards it. None of the n independent
+        points of the first round lies in a basin that has the share s of the prior mass with the
+        probability :math:`(1 - s)^n`; for the share returned this is 5 %, about 3 / n. A mode that
+        no point has seen is missing from the evidence and from the draws, and no error covers that.
+        A single point on the rim of a basin may not tell it from its surroundings either.
+
+        Returns
+        -------
+        float
+            The share, between 0 and 1.
+        """
+        return float(-np.expm1(np.log(0.05) / self.trace["n_points"][0]))
 
     @property
     def khat(self) -> float:
@@ -170,6 +190,7 @@ class LearntResult(NestedResult):
             rows.append(("from earlier rounds", tests))
         rows += [
             ("information", f"{self.information:.4g} nats"),
+            ("modes seen", f"basins above {self.unseen_share:.2g} of the prior mass, 95 %"),
             ("points", f"{self.n_draws} (ESS {self.ess:.0f}, k-hat {self.khat:.2f})"),
             ("evaluations", f"{self.n_evals} in {len(self.trace['power'])} rounds"),
         ]
@@ -217,6 +238,39 @@ class LearntLoop(NestedLoop):
             return "last sample"
         return f"round {info['n_batches']}, power {info['power']:.2g}"
 
+    def _of_search(self) -> list[Finding]:
+        """Return the warnings about what the rounds did not find out."""
+        found: list[Finding] = []
+        n_open = self.info["n_open"]
+        if n_open:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"{n_open} maxima of the likelihood had too few points for their share of the "
+                    "posterior to be known when the last sample began: log Z may be too low; "
+                    + _REMEDY,
+                )
+            )
+        n_given_up = self.info["n_given_up"]
+        if n_given_up >= _OFTEN:
+            found.append(
+                (
+                    WeightWarning,
+                    f"few points carried the weights of {n_given_up} last samples, which became "
+                    "rounds: where no point was drawn the density may still not fit, and log Z may "
+                    "be too low; " + _REMEDY,
+                )
+            )
+        if self.info["is_open_above"]:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    "likelihoods above the highest points were sought, and could still raise the "
+                    "evidence by more than a tenth: log Z may be too low; " + _REMEDY,
+                )
+            )
+        return found
+
     def findings(self, result: NestedResult) -> list[Finding]:
         """Return the warnings that the result carries."""
         found: list[Finding] = []
@@ -225,7 +279,7 @@ class LearntLoop(NestedLoop):
             found.append((ConvergenceWarning, self._ended_early(limit)))
         elif result.importance is not None:
             wanted = self.job.options()["n_effective"]
-            found += _of_weights(result.importance, wanted)
+            found += _of_weights(result.importance, wanted) + self._of_search()
         return found + of_values(self.info)
 
     def _ended_early(self, max_time: float | None) -> str:
@@ -314,14 +368,13 @@ def _of_weights(importance: ImportanceEvidence, n_effective: int) -> list[Findin
     """Return the warnings about the weights of the last sample."""
     found: list[Finding] = []
     n = len(importance.sample.draws)
-    remedy = "raise n_live, or use another sampler"
     if importance.khat > _HEAVY and importance.ess < _EVEN * n:
         found.append(
             (
                 WeightWarning,
                 f"few of the {n} points of the last sample carry the weights (k-hat "
                 f"{importance.khat:.2f}, effective size {importance.ess:.0f}): the density does "
-                "not fit in some places, and errors are too small; " + remedy,
+                "not fit in some places, and errors are too small; " + _REMEDY,
             )
         )
     elif importance.ess < _SPARSE * n:
@@ -329,7 +382,7 @@ def _of_weights(importance: ImportanceEvidence, n_effective: int) -> list[Findin
             (
                 WeightWarning,
                 f"the {n} points of the last sample have an effective size of "
-                f"{importance.ess:.0f}: the density hardly fits; " + remedy,
+                f"{importance.ess:.0f}: the density hardly fits; " + _REMEDY,
             )
         )
     elif importance.ess < _SHORT * n_effective:
@@ -350,7 +403,7 @@ def _of_weights(importance: ImportanceEvidence, n_effective: int) -> list[Findin
                 f"the rounds before the last sample give log Z = "
                 f"{importance.log_evidence_tests:.6g}, the last sample "
                 f"{importance.log_evidence:.6g}, less by {apart / error:.1f} standard errors: "
-                "its density lost a part of the posterior; " + remedy,
+                "its density lost a part of the posterior; " + _REMEDY,
             )
         )
     return found

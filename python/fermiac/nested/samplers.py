@@ -405,22 +405,35 @@ class Learnt(Sampler):
     raise the evidence. A further fifth is drawn for a smaller power, and sees what the density may
     have cut off. Points where the density is far too low get laws of their own.
 
+    Each point is joined to the nearest one with a higher likelihood [2]_. A point that is higher
+    than its neighbours may be the top of another mode: it is, if the likelihood is lower half-way
+    to where it is joined, which takes one call [3]_. The points below a top are those of its mode.
+    A mode that has too few of them for the power of a round gets about 2 d + 2 points of the round,
+    from a law fitted to its points for the power that they allow. So a mode is climbed and filled
+    even if the other modes' points outweigh its own.
+
     At the power 1 rounds go on while they save more points of the last sample than they take. The
     number of points of the last sample is then fixed by the weights of the last two rounds, and all
     are drawn from one density. So they are independent, no adaptation biases the evidence, and its
     error is that of their weights, and of the mean of a, which is estimated without likelihoods
-    [2]_.
+    [4]_. If few points carry their weights (k-hat above 0.7) when 15 %, half or all of them are
+    drawn, they become a round, and rounds go on, at most eight times and up to 10 `n_effective`
+    calls. The error of weights that stay heavy includes the part of a fitted Pareto tail beyond the
+    largest weight.
 
     A mode that no point has seen is missing from the estimate and from its error: the first round
-    sees those with more than about 3/n_live of the prior mass at low powers, and a narrow peak on a
-    broad one is found only if likelihoods rise towards it. Funnels, long curved ridges, and many
-    separate modes need more points, or another sampler.
+    sees those whose basins, where the likelihood rises towards them, have more than about 3/n_live
+    of the prior mass (`LearntResult.unseen_share`), and a narrow peak on the slope of a broad one
+    is not found. Funnels and long curved ridges take many rounds, up to 1 ms of the engine a call.
 
     References
     ----------
     .. [1] J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance
        sampling", Scandinavian Journal of Statistics, 2012, doi:10.1111/j.1467-9469.2011.00756.x.
-    .. [2] J. U. Lange, "nautilus: boosting Bayesian importance nested sampling with deep learning",
+    .. [2] M. Preuss, "Niching the CMA-ES via nearest-better clustering", GECCO companion, 2010.
+    .. [3] R. K. Ursem, "Multinational evolutionary algorithms", Congress on Evolutionary
+       Computation, 1999.
+    .. [4] J. U. Lange, "nautilus: boosting Bayesian importance nested sampling with deep learning",
        Monthly Notices of the Royal Astronomical Society, 2023, doi:10.1093/mnras/stad2441.
 
     Examples

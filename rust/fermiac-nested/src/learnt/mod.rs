@@ -3,8 +3,10 @@
 //! Rounds of points are drawn, first from the prior. After each, all points are weighted as draws from
 //! the mixture of all densities so far, for the prior times a power of the likelihood, and a density is
 //! fitted to them from which the next round is drawn. The power rises to 1 as fast as the effective
-//! number of points allows. Then more rounds improve the density while that pays. The evidence is
-//! estimated from a last sample of a fixed density, which no point depends on.
+//! number of points allows. Modes are told apart by valleys between points, and those with too few points
+//! for the power of a round get points of their own. Then more rounds improve the density while that
+//! pays. The evidence is estimated from a last sample of a fixed density, which no point depends on. If
+//! few of its points carry the weights, they become a round, and there are more rounds.
 //!
 //! A run is a function of the log-likelihoods of its points alone: what is saved are the points, and a
 //! run that resumes makes the same steps with known answers.
@@ -15,9 +17,11 @@
 //!   Notices of the Royal Astronomical Society, 2023 (regression by networks, and a last sample for
 //!   the estimate).
 
+mod basins;
 mod component;
 mod proposal;
 mod record;
+mod search;
 mod settings;
 mod steps;
 #[cfg(test)]
@@ -28,15 +32,26 @@ pub use settings::Settings;
 
 use crate::importance::Importance;
 use crate::problem::{EvalBuffer, Problem};
+use basins::Basins;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
+use fermiac_target::diagnostics::khat;
 use proposal::Proposal;
 use record::Record;
+use std::ops::Range;
 use std::time::Instant;
 
 use weights::ess;
+
+/// The shape of the tail of weights above which few of them decide, unless the effective size is this
+/// share of the number, and the least 1 - k of a law with a mean.
+const HEAVY_TAIL: f64 = 0.7;
+const EVEN: f64 = 0.8;
+/// The share of the evidence that may be above the highest points without a warning.
+const MUCH_ABOVE: f64 = 0.1;
+const LEAST_LEFT: f64 = 0.05;
 
 /// Whether a run has ended, and by which rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +86,8 @@ struct Round {
     power: f64,
     /// The number of draws, of which those outside of the cube are no points.
     n_draws: u64,
-    n_points: usize,
+    /// Its points in the record.
+    points: Range<usize>,
 }
 
 /// A round whose points have been drawn and not evaluated.
@@ -83,6 +99,8 @@ struct Pending {
     n_draws: u64,
     /// Whether it is about the highest points alone.
     is_top: bool,
+    /// The tops of basins about which there are laws of their own.
+    tops: Vec<usize>,
 }
 
 /// The figures of all rounds.
@@ -90,7 +108,7 @@ struct Pending {
 pub struct Trace {
     /// The powers of the likelihood.
     pub power: Vec<f64>,
-    /// The numbers of points.
+    /// The numbers of points, with those of tests for valleys before a round.
     pub n_points: Vec<f64>,
     /// The effective share of new points for the power that they were drawn for.
     pub efficiency: Vec<f64>,
@@ -134,10 +152,23 @@ pub struct Run {
     /// The level above which the highest points lie, and whether the rest is negligible.
     level: f64,
     is_topped: bool,
+    /// The share of the evidence that the prior mass above the level would have at the highest likelihood.
+    rest: f64,
     /// The number of rounds about the highest points alone.
     n_topping: u32,
     /// The number of clusters of the last density.
     n_clusters: usize,
+    /// The joins of points, the number of points that are joined, and of rounds after which modes were
+    /// sought.
+    basins: Basins,
+    n_joined: usize,
+    n_probed: usize,
+    /// The number of tests for valleys that no round of the trace counts yet, and of basins whose share of
+    /// the posterior is not known.
+    n_tests: usize,
+    n_open: usize,
+    /// The number of last samples that were given up.
+    n_given_up: u32,
     answers: EvalBuffer,
     trace: Trace,
 }
@@ -191,8 +222,15 @@ impl Run {
             last_thinned: Vec::new(),
             level: f64::NEG_INFINITY,
             is_topped: false,
+            rest: 1.0,
             n_topping: 0,
             n_clusters: 1,
+            basins: Basins::new(&problem.circles()),
+            n_joined: 0,
+            n_probed: 0,
+            n_tests: 0,
+            n_open: 0,
+            n_given_up: 0,
             answers: EvalBuffer::default(),
             trace: Trace::default(),
             settings,
@@ -271,6 +309,21 @@ impl Run {
         self.wanted
     }
 
+    /// The number of basins whose share of the posterior was not found out.
+    pub fn n_open(&self) -> usize {
+        self.n_open
+    }
+
+    /// Whether the likelihoods above the highest points could still raise the evidence.
+    pub fn is_open_above(&self) -> bool {
+        !self.is_topped && self.rest > MUCH_ABOVE
+    }
+
+    /// The number of last samples that were given up since few points carried their weights.
+    pub fn n_given_up(&self) -> u32 {
+        self.n_given_up
+    }
+
     /// The number of points outside of the last sample.
     fn n_explored(&self) -> usize {
         self.ln_mixture.len()
@@ -313,7 +366,8 @@ impl Run {
             sum / round.n_draws as f64
         };
         let thinned: Vec<f64> = self.last_thinned.iter().map(of_component).collect();
-        let variance = estimate.variance + round.proposal.variance(&thinned);
+        let variance =
+            estimate.variance + estimate.unseen().powi(2) + round.proposal.variance(&thinned);
         let (log_tests, tests_variance, n_tests) = self.of_rounds();
         Some(Importance {
             u: self.record.u[n * dim..].to_vec(),
@@ -338,7 +392,8 @@ impl Run {
         let logs: Vec<f64> = ell.iter().zip(&self.ln_mixture).map(|(ell, sum)| ell - sum).collect();
         let log_z = logs.iter().fold(f64::NEG_INFINITY, |sum, log| ln_add(sum, *log));
         let squares: f64 = logs.iter().map(|log| exp(2.0 * (log - log_z))).sum();
-        let n = logs.len();
+        // Points of tests for valleys have no density.
+        let n = self.ln_mixture.iter().filter(|ln_q| ln_q.is_finite()).count();
         (log_z, (squares - 1.0 / n as f64).max(0.0), n as u64)
     }
 
@@ -394,6 +449,24 @@ impl Estimate {
         let square = weights.iter().map(|w| w * w).sum::<f64>() / n;
         let variance = (square - 1.0).max(0.0) / (n - 1.0);
         Some(Self { weights, log_evidence: top + ln(mean), variance })
+    }
+
+    /// The part of the mean that the largest weights of the law of these may have, if its tail is too heavy
+    /// for their variance to tell; 0 if it is not.
+    ///
+    /// Weights above the largest of n have, in a generalised Pareto law of shape k, a part of the mean of
+    /// about that of the largest weight, over 1 - k.
+    fn unseen(&self) -> f64 {
+        let mut weights = self.weights.clone();
+        let (total, top) =
+            weights.iter().fold((0.0, 0.0_f64), |(sum, top), w| (sum + w, top.max(*w)));
+        let size = ess(&weights);
+        let shape = khat(&mut weights);
+        if shape > HEAVY_TAIL && size < EVEN * weights.len() as f64 {
+            top / total / (1.0 - shape).max(LEAST_LEFT)
+        } else {
+            0.0
+        }
     }
 
     /// The effective share of the points.

@@ -2,8 +2,9 @@
 
 use super::component::{Component, Regression};
 use super::proposal::{Densities, Proposal};
+use super::search::Search;
 use super::weights::{cut, ess, power_of, weights};
-use super::{Estimate, Pending, Phase, Round, Run, Status, ln_add};
+use super::{EVEN, Estimate, HEAVY_TAIL, Pending, Phase, Round, Run, Status, ln_add};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
 use crate::proposals::{Density, Target, fit};
@@ -13,6 +14,7 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Scheme, Stream, resample};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
+use fermiac_target::diagnostics::khat;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -69,9 +71,10 @@ const MEMORY: usize = 3;
 const GOOD: f64 = 0.5;
 const MOST_GROWTH: f64 = 4.0;
 /// There are no more of them when they can raise the evidence by no more than this share, or after
-/// so many rounds.
+/// so many rounds, with some more for each last sample that was given up.
 const REST: f64 = 0.01;
 const MOST_TOPPING: u32 = 20;
+const MORE_TOPPING: u32 = 5;
 /// Known points where the target is so many times the density have laws of their own; passes over them,
 /// the largest number of a pass, and their share of a density. Points of a smaller share of the target
 /// do not count.
@@ -83,6 +86,14 @@ const LEAST_COVERED: f64 = 1e-6;
 /// Rounds go on while a new point with more than this share of the target is such a one, up to a number.
 const LEAST_FOUND: f64 = 5e-4;
 const MOST_COVERING: usize = 24;
+/// Rounds go on while a basin is climbed or filled, up to a number.
+const MOST_CLIMBING: usize = 12;
+/// The last sample is given up for more rounds if the tail of its weights has a larger shape, unless they
+/// are so even, or if its effective size is less than a share of what is wanted: at these shares of it,
+/// and not more often.
+const SHORT: f64 = 0.5;
+const TESTED: [f64; 3] = [0.15, 0.5, 1.0];
+const MOST_GIVEN_UP: u32 = 8;
 /// The address of the streams, and the parts of it by purpose.
 const ADDRESS: u64 = 1 << 60;
 const DRAWS: u64 = 0;
@@ -115,7 +126,12 @@ impl Run {
     }
 
     /// Evaluates points, and adds them to the record.
-    fn evaluate(&mut self, u: &[f64], problem: &Problem, context: &Context<'_>) -> Result<()> {
+    pub(super) fn evaluate(
+        &mut self,
+        u: &[f64],
+        problem: &Problem,
+        context: &Context<'_>,
+    ) -> Result<()> {
         let (n, start) = (u.len() / self.circles.len(), self.record.len());
         if start < self.known.len() {
             if start + n > self.known.len() {
@@ -141,13 +157,13 @@ impl Run {
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let dim = self.circles.len();
         let n = self.settings.n_round;
-        let block = self.rounds.first().map_or(0, |round| round.n_points / n) as u64;
+        let block = self.rounds.first().map_or(0, |round| round.points.len() / n) as u64;
         let proposal = Proposal::cube(dim);
         let u = proposal.draw(n, &mut self.stream(DRAWS, block << 20), context)?;
         self.evaluate(&u, problem, context)?;
         let all = self.record.len();
         // One round of all points of the prior.
-        self.rounds = vec![Round { proposal, power: 0.0, n_draws: all as u64, n_points: all }];
+        self.rounds = vec![Round { proposal, power: 0.0, n_draws: all as u64, points: 0..all }];
         self.ln_mixture = vec![ln(all as f64); all];
         let n_possible = self.record.ell.iter().filter(|ell| ell.is_finite()).count();
         let least = EACH * dim + 10;
@@ -167,35 +183,31 @@ impl Run {
     fn note(&mut self, power: f64, defence: f64, n_points: usize, efficiency: f64) {
         self.trace.power.push(power);
         self.trace.defence.push(defence);
-        self.trace.n_points.push(n_points as f64);
+        self.trace.n_points.push((n_points + std::mem::take(&mut self.n_tests)) as f64);
         self.trace.efficiency.push(efficiency);
         self.trace.level.push(self.level);
     }
 
     /// Makes a round: a density is fitted, and points of it are evaluated.
     fn round(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        let pending = match self.pending.take() {
-            Some(pending) => pending,
-            None => self.prepare(context)?,
+        let pending = if let Some(pending) = self.pending.take() {
+            pending
+        } else {
+            self.probe(problem, context)?;
+            self.prepare(context)?
         };
         if let Err(error) = self.evaluate(&pending.u, problem, context) {
             self.pending = Some(pending);
             return Err(error);
         }
-        let Pending { proposal, power, u, n_draws, is_top } = pending;
+        let Pending { proposal, power, u, n_draws, is_top, tops } = pending;
+        self.basins.tried(&tops);
         let n = u.len() / self.circles.len();
         let densities = proposal.densities(&u, context)?;
         let ln_q = &densities.ln_q;
-        let round = Round { proposal, power, n_draws, n_points: n };
         let old = self.n_explored();
-        let dim = self.circles.len();
-        // The new density at the old points, and all at the new ones.
-        add_density(&round, &self.record.u[..old * dim], &mut self.ln_mixture, context)?;
-        let mut sums: Vec<f64> = ln_q.iter().map(|ln_q| ln(n_draws as f64) + ln_q).collect();
-        for before in &self.rounds {
-            add_density(before, &u, &mut sums, context)?;
-        }
-        self.ln_mixture.extend(sums);
+        let round = Round { proposal, power, n_draws, points: old..old + n };
+        self.mix(&round, ln_q, context)?;
         if is_top {
             let new = &self.record.ell[old..];
             let above = new.iter().filter(|ell| **ell >= self.level).count();
@@ -205,6 +217,23 @@ impl Run {
             self.judge(&round, old, &densities);
         }
         self.rounds.push(round);
+        Ok(())
+    }
+
+    /// Adds a round, with the ln of its density at its points, to the mixture of all.
+    fn mix(&mut self, round: &Round, ln_q: &[f64], context: &Context<'_>) -> Result<()> {
+        let (dim, old, ln_n) = (self.circles.len(), self.n_explored(), ln(round.n_draws as f64));
+        // The new density at the old points, and all at the new ones.
+        let mut mixture = self.ln_mixture.clone();
+        add_density(round, &self.record.u[..old * dim], &mut mixture, context)?;
+        let u = &self.record.u[round.points.start * dim..round.points.end * dim];
+        let mut sums: Vec<f64> = ln_q.iter().map(|ln_q| ln_n + ln_q).collect();
+        let before = self.rounds.iter().filter(|before| before.points != round.points);
+        for before in before {
+            add_density(before, u, &mut sums, context)?;
+        }
+        mixture.extend(sums);
+        self.ln_mixture = mixture;
         Ok(())
     }
 
@@ -270,7 +299,10 @@ impl Run {
     /// Whether another round at power 1 saves more points of the last sample than it takes.
     fn pays(&self) -> bool {
         let n = self.costs.len();
-        if n < LEAST_REFINED || (self.n_calm == 0 && n < MOST_COVERING) {
+        if n < LEAST_REFINED
+            || (self.n_calm == 0 && n < MOST_COVERING)
+            || (self.n_open > 0 && n < MOST_CLIMBING)
+        {
             return true;
         }
         if n >= MOST_REFINED {
@@ -290,8 +322,8 @@ impl Run {
     /// The number of draws of the next round.
     fn n_of_round(&self) -> usize {
         let n = self.size();
-        let grown = self.costs.len().min(self.n_calm).min(MOST_GROWN);
-        (n * GROWTH.powi(grown as i32)) as usize
+        let grown = if self.n_open > 0 { 0 } else { self.costs.len().min(self.n_calm) };
+        (n * GROWTH.powi(grown.min(MOST_GROWN) as i32)) as usize
     }
 
     /// Fits the density of the next round, and draws from it.
@@ -309,18 +341,28 @@ impl Run {
         let mut stream = self.stream(DRAWS, number << 20);
         if self.phase == Phase::Refining
             && !self.is_topped
-            && self.n_topping < MOST_TOPPING
+            && self.n_topping < MOST_TOPPING + MORE_TOPPING * self.n_given_up
             && let Some(top) = self.top(&mut stream, context)?
         {
             let n = (TOP_ROUND * self.n_top()) as usize;
             let proposal = Proposal::new(vec![top], vec![1.0]);
             let u = proposal.draw(n, &mut stream, context)?;
-            return Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: true });
+            return Ok(Pending {
+                proposal,
+                power,
+                u,
+                n_draws: n as u64,
+                is_top: true,
+                tops: Vec::new(),
+            });
         }
-        let proposal = self.learn(power, !self.is_topped, context)?;
         let n = self.n_of_round();
+        let (search, n_open) = self.search(power, n);
+        self.n_open = n_open;
+        let tops = search.as_ref().map_or_else(Vec::new, |search| search.tops.clone());
+        let proposal = self.learn(power, !self.is_topped, search, context)?;
         let u = proposal.draw(n, &mut stream, context)?;
-        Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: false })
+        Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: false, tops })
     }
 
     /// The effective number of the highest points.
@@ -351,9 +393,10 @@ impl Run {
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|&a, &b| ell[b].total_cmp(&ell[a]));
         let wanted = self.n_top();
-        let top = order.first().map_or(f64::NEG_INFINITY, |&i| ell[i]);
+        let drawn = order.iter().find(|i| self.ln_mixture[**i].is_finite());
+        let top = drawn.map_or(f64::NEG_INFINITY, |&i| ell[i]);
         let (mut sum, mut squares) = (0.0, 0.0);
-        for &i in &order {
+        for &i in order.iter().filter(|i| self.ln_mixture[**i].is_finite()) {
             let mass = exp(-self.ln_mixture[i]);
             sum += mass;
             squares += mass * mass;
@@ -364,13 +407,19 @@ impl Run {
         }
         let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| ell - ln_q);
         let log_z = logs.fold(f64::NEG_INFINITY, ln_add);
-        let is_rest_small = top + ln(sum) < log_z + ln(REST);
-        self.is_topped = is_rest_small || self.level == top;
+        self.rest = exp(top + ln(sum) - log_z);
+        self.is_topped = self.rest < REST || self.level == top;
     }
 
     /// Fits densities to all points: for a power of the likelihood, for a smaller power, and for the
-    /// highest points if asked for.
-    fn learn(&mut self, power: f64, with_top: bool, context: &Context<'_>) -> Result<Proposal> {
+    /// highest points if asked for, with that of a search.
+    fn learn(
+        &mut self,
+        power: f64,
+        with_top: bool,
+        search: Option<Search>,
+        context: &Context<'_>,
+    ) -> Result<Proposal> {
         let (dim, n, number) = (self.circles.len(), self.n_explored(), self.rounds.len() as u64);
         let ell = &self.record.ell[..n];
         let of_power = weights(ell, &self.ln_mixture, power);
@@ -379,8 +428,9 @@ impl Run {
         };
         self.n_clusters = density.n_clusters();
         // The weights of the parts are adapted to the last round.
-        let last = self.rounds.last().map_or(0, |round| round.n_points);
-        let (u, fresh) = (&self.record.u[(n - last) * dim..n * dim], &of_power[n - last..]);
+        let last = self.rounds.last().map_or(n..n, |round| round.points.clone());
+        let u = &self.record.u[last.start * dim..last.end * dim];
+        let fresh = &of_power[last];
         if self.rounds.len() > 1 && ess(fresh) > 30.0 {
             density.adapt(u, fresh, context)?;
         }
@@ -408,6 +458,10 @@ impl Run {
         if with_top && let Some(top) = self.top(&mut stream, context)? {
             components.push(top);
             shares.push(TOP_SHARE);
+        }
+        if let Some(Search { density, share, .. }) = search {
+            components.push(Component::new(dim, density, None, 1.0, 0, &mut stream, context)?);
+            shares.push(share);
         }
         shares[0] -= shares[1..].iter().sum::<f64>();
         Ok(Proposal::new(components, shares))
@@ -486,7 +540,7 @@ impl Run {
         let (mut sum, mut mass) = (0.0, 0.0);
         let mut above = Points::new(dim, 0);
         let origin = Origin { birth: f64::NEG_INFINITY, lineage: 0, family: 0 };
-        for &i in &order {
+        for &i in order.iter().filter(|i| self.ln_mixture[**i].is_finite()) {
             let few = above.len() < 2 * dim + 2;
             if (sum > ABOVE * total && !few) || above.len() >= POINTS || ell[i] == f64::NEG_INFINITY
             {
@@ -533,19 +587,28 @@ impl Run {
     /// Draws a block of the last sample.
     fn sample(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         if self.wanted == 0 {
-            let mut proposal = self.learn(1.0, false, context)?;
+            let mut proposal = self.learn(1.0, false, None, context)?;
             proposal.set_shares(proposal.last_shares(self.insurance));
-            let mut stream = self.stream(VOLUME, 0);
+            let mut stream = self.stream(VOLUME, u64::from(self.n_given_up));
             proposal.refine(LAST_ERROR, LAST_TRIES, &mut stream, context)?;
             let n = SPARE * self.settings.n_effective as f64 * self.cost().clamp(1.0, MOST);
             self.wanted = (n.ceil() as u64).max(2);
             self.note(1.0, proposal.main().defence(), 0, f64::NAN);
-            self.rounds.push(Round { proposal, power: 1.0, n_draws: 0, n_points: 0 });
+            let start = self.n_explored();
+            self.rounds.push(Round { proposal, power: 1.0, n_draws: 0, points: start..start });
         }
         let Some(round) = self.rounds.last() else { return Ok(()) };
         let (done, number) = (round.n_draws, round.n_draws / BLOCK);
+        if self.is_heavy(done) {
+            return self.give_up(context);
+        }
+        if done >= self.wanted {
+            self.phase = Phase::Ended;
+            self.status = Status::Converged;
+            return Ok(());
+        }
         let n = BLOCK.min(self.wanted - done);
-        let mut stream = self.stream(LAST, number);
+        let mut stream = self.stream(LAST, u64::from(self.n_given_up) << 32 | number);
         let u = round.proposal.draw(n as usize, &mut stream, context)?;
         let densities = round.proposal.densities(&u, context)?;
         let thinned = round.proposal.thinned_shares(&densities);
@@ -559,7 +622,7 @@ impl Run {
         let all = self.record.len() - explored;
         if let Some(round) = self.rounds.last_mut() {
             round.n_draws += n;
-            round.n_points = all;
+            round.points.end = explored + all;
         }
         let share = Estimate::new(&self.record.ell[explored..], &self.last_ln_q, done + n)
             .map_or(0.0, |estimate| estimate.share());
@@ -568,10 +631,45 @@ impl Run {
         {
             (*n_points, *efficiency) = (all as f64, share);
         }
-        if done + n >= self.wanted {
-            self.phase = Phase::Ended;
-            self.status = Status::Converged;
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Whether few points carry the weights of the last sample so far, of `n` draws: tested at a few
+    /// sizes, so that little is lost.
+    fn is_heavy(&self, n: u64) -> bool {
+        let before = n.saturating_sub(BLOCK);
+        let due = TESTED.iter().any(|share| {
+            let at = (share * self.wanted as f64) as u64;
+            before < at && at <= n
+        });
+        let many = MOST * self.settings.n_effective as f64;
+        if self.n_given_up >= MOST_GIVEN_UP || !due || self.record.len() as f64 > many {
+            return false;
         }
+        let ell = &self.record.ell[self.n_explored()..];
+        let Some(Estimate { mut weights, .. }) = Estimate::new(ell, &self.last_ln_q, n) else {
+            return true;
+        };
+        let size = ess(&weights);
+        let is_short =
+            size * self.wanted as f64 / (n as f64) < SHORT * self.settings.n_effective as f64;
+        is_short || (size < EVEN * weights.len() as f64 && khat(&mut weights) > HEAVY_TAIL)
+    }
+
+    /// Makes a round of the last sample, and goes on with rounds.
+    fn give_up(&mut self, context: &Context<'_>) -> Result<()> {
+        let Some(round) = self.rounds.last().cloned() else { return Ok(()) };
+        let ln_q = self.last_ln_q.clone();
+        self.mix(&round, &ln_q, context)?;
+        self.last_ln_q.clear();
+        self.last_thinned.clear();
+        self.wanted = 0;
+        self.n_given_up += 1;
+        self.costs.clear();
+        self.n_calm = 0;
+        self.phase = Phase::Refining;
         Ok(())
     }
 }

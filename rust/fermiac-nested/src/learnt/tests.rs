@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::basins::{Basin, Basins};
 use super::component::{Component, Regression};
 use super::weights::{cut, ess, power_of, weights};
 use super::{Run, Settings, Status};
@@ -171,4 +172,103 @@ fn too_few_points_are_refused() {
     let (problem, _) = problem();
     assert!(Run::new(&problem, Settings { n_round: 50, ..SETTINGS }).is_err());
     assert!(Run::new(&problem, Settings { n_effective: usize::MAX, ..SETTINGS }).is_err());
+}
+
+/// The log-likelihood of three peaks of different widths on the square.
+fn three_peaks(row: &[f64]) -> f64 {
+    let peaks = [([0.2, 0.2], 0.1), ([0.8, 0.3], 0.05), ([0.5, 0.8], 0.02)];
+    let log = |(centre, sd): &([f64; 2], f64)| {
+        let square: f64 = row.iter().zip(centre).map(|(x, c)| ((x - c) / sd).powi(2)).sum();
+        -0.5 * square - 2.0 * sd.ln()
+    };
+    let logs = peaks.map(|peak| log(&peak));
+    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    top + logs.iter().map(|log| (log - top).exp()).sum::<f64>().ln()
+}
+
+#[test]
+fn basins_are_those_of_the_peaks() {
+    let (mut stream, context) = (Stream::new(7, Domain::User, 0, 0), Context::serial());
+    let mut u = vec![0.0; 2 * 400];
+    stream.fill_uniform(&mut u);
+    let ell: Vec<f64> = u.chunks_exact(2).map(three_peaks).collect();
+    let mut basins = Basins::new(&[false; 2]);
+    // In two parts, with places that begin at 10.
+    basins.add(&u[..400], &ell[..200], 10, &context).unwrap();
+    basins.add(&u[400..], &ell[200..], 210, &context).unwrap();
+    assert_eq!(basins.all().len(), 1);
+    let (chosen, middles) = basins.candidates(40);
+    assert!(chosen.len() >= 2 && chosen.len() * 2 == middles.len());
+    let of_middles: Vec<f64> = middles.chunks_exact(2).map(three_peaks).collect();
+    basins.learn(&chosen, &of_middles);
+    let all = basins.all();
+    assert_eq!(all.len(), 3);
+    assert_eq!(all.iter().map(|basin| basin.members.len()).sum::<usize>(), 400);
+    for centre in [[0.2, 0.2], [0.8, 0.3], [0.5, 0.8]] {
+        let near = |basin: &&Basin| {
+            let top = basins.top_row(basin.top);
+            (top[0] - centre[0]).hypot(top[1] - centre[1]) < 0.1
+        };
+        let basin = all.iter().find(near).unwrap();
+        let nearest = |i: &usize| {
+            let row = &u[(i - 10) * 2..(i - 9) * 2];
+            (row[0] - centre[0]).hypot(row[1] - centre[1]) < 0.08
+        };
+        let inside = (10..410).filter(nearest).filter(|i| basin.members.contains(i)).count();
+        assert!(inside * 10 >= (10..410).filter(nearest).count() * 9);
+    }
+    // A higher point takes the place of a top.
+    basins.tried(&[all[1].top]);
+    assert_eq!(basins.all()[1].tries, 1);
+    basins.add(&[0.5, 0.8], &[three_peaks(&[0.5, 0.8])], 410, &context).unwrap();
+    let (chosen, middles) = basins.candidates(40);
+    let of_middles: Vec<f64> = middles.chunks_exact(2).map(three_peaks).collect();
+    basins.learn(&chosen, &of_middles);
+    assert_eq!(basins.all().len(), 3);
+    assert!(basins.all().iter().any(|basin| basin.members.contains(&410) && basin.tries == 0));
+}
+
+#[test]
+fn one_peak_has_one_basin_and_circles_close() {
+    let (mut stream, context) = (Stream::new(8, Domain::User, 0, 0), Context::serial());
+    let mut u = vec![0.0; 3 * 500];
+    stream.fill_uniform(&mut u);
+    let peak = |row: &[f64]| {
+        30.0 * (std::f64::consts::TAU * row[0]).cos()
+            - row[1..].iter().map(|x| 40.0 * (x - 0.5).powi(2)).sum::<f64>()
+    };
+    let ell: Vec<f64> = u.chunks_exact(3).map(peak).collect();
+    for is_circle in [true, false] {
+        let mut basins = Basins::new(&[is_circle, false, false]);
+        basins.add(&u, &ell, 0, &context).unwrap();
+        let (chosen, middles) = basins.candidates(60);
+        let of_middles: Vec<f64> = middles.chunks_exact(3).map(peak).collect();
+        basins.learn(&chosen, &of_middles);
+        // Without the circle the peak is at both ends of the axis.
+        assert_eq!(basins.all().len(), if is_circle { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn a_narrow_peak_that_the_first_points_touch_is_found() {
+    // A tenth of the posterior is wide; the basin of the narrow peak has about 2 % of the square.
+    let f = density::from_fn(2, |x| {
+        let square = |c: [f64; 2]| (x[0] - c[0]).powi(2) + (x[1] - c[1]).powi(2);
+        let wide =
+            (0.1_f64).ln() - square([0.3, 0.3]) / 0.005 - (0.005 * std::f64::consts::PI).ln();
+        let sd2 = 3e-5;
+        let narrow =
+            (0.9_f64).ln() - square([0.8, 0.75]) / (2.0 * sd2) - (sd2 * std::f64::consts::TAU).ln();
+        wide.max(narrow) + (-(wide - narrow).abs()).exp().ln_1p()
+    });
+    let edges = vec![Edge::Hard; 2];
+    let prior = Arc::new(CubePrior(2));
+    let problem = Problem::new(prior, Likelihood::Density(f), edges, OnNan::Raise).unwrap();
+    for key in 0..3 {
+        let mut run = Run::new(&problem, Settings { key, ..SETTINGS }).unwrap();
+        run.run(&problem, None, &Context::serial()).unwrap();
+        let found = run.importance().unwrap();
+        assert!(found.log_evidence.abs() < 5.0 * found.log_evidence_stderr, "{key}");
+        assert_eq!(run.n_open(), 0);
+    }
 }

@@ -104,6 +104,29 @@ impl Density {
         Ok(Some(this))
     }
 
+    /// A mixture of Student's t laws with given shares, of which the centres and the lower triangles of the
+    /// scale matrices are given; `None` if no matrix is positive definite.
+    pub(crate) fn of_laws(
+        laws: Vec<(Vec<f64>, Vec<f64>)>,
+        shares: &[f64],
+        dim: usize,
+    ) -> Option<Self> {
+        let (mut parts, mut weights) = (Vec::new(), Vec::new());
+        for ((mean, mut scale), share) in laws.into_iter().zip(shares) {
+            if let Some(law) = Student::of(mean, &mut scale) {
+                parts.push(Part::Student(Box::new(law)));
+                weights.push(*share);
+            }
+        }
+        let total: f64 = weights.iter().sum();
+        if parts.is_empty() {
+            return None;
+        }
+        weights.iter_mut().for_each(|w| *w /= total);
+        let (first_weights, n_clusters) = (weights.clone(), parts.len());
+        Some(Self { dim, cut: Cut::default(), parts, weights, first_weights, n_clusters })
+    }
+
     /// The cuts of circles.
     pub(crate) fn cut(&self) -> &Cut {
         &self.cut

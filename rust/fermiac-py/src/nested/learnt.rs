@@ -76,7 +76,8 @@ impl LearntRun {
                 Status::Evals => "max_evals",
             },
         )?;
-        items! { raw <- run(): n_evals n_points n_known n_batches power n_wanted }
+        items! { raw <- run():
+            n_evals n_points n_known n_batches power n_wanted n_open is_open_above n_given_up }
         self.0.counts_to(&raw)?;
         Ok(raw)
     }
