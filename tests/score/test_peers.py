@@ -104,6 +104,8 @@ NOISY: dict[str, tuple[str, dict[str, Any]]] = {
     "ancestral_half": ("euler_ancestral", {"eta": 0.5}),
     "dpmpp_2m_sde": ("dpmpp_2m_sde", {}),
     "dpmpp_2m_sde_heun": ("dpmpp_2m_sde", {"eta": 0.5, "solver_type": "heun"}),
+    "dpmpp_2s_ancestral": ("dpmpp_2s_ancestral", {}),
+    "dpmpp_2s_ancestral_half": ("dpmpp_2s_ancestral", {"eta": 0.5}),
     "dpmpp_3m_sde": ("dpmpp_3m_sde", {}),
     "dpmpp_3m_sde_half": ("dpmpp_3m_sde", {"eta": 0.5}),
 }
@@ -124,6 +126,44 @@ def test_k_diffusion_with_our_noise(sampling: Any, torch: Any, name: str, n: int
         sampler, A.denoise, start(), levels, noise_sampler=next_draw, **settings
     )
     np.testing.assert_allclose(found(name, levels, 29), theirs, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("n", STEPS)
+@pytest.mark.parametrize(("name", "eta"), [("dpmpp_sde", 1.0), ("dpmpp_sde_half", 0.5)])
+def test_k_diffusion_with_our_noise_in_two_stages(
+    sampling: Any, torch: Any, name: str, eta: float, n: int, end: str
+) -> None:
+    levels, source, draws = grid(n, ENDS[end]), noise(29, N_ROWS, 2), iter(range(2 * n))
+    stages: list[tuple[float, float, Array]] = []
+
+    def next_draw(sigma: Any, to: Any) -> Any:
+        z = source(next(draws))
+        if len(stages) % 2:
+            # The increment over the whole step has that over its first half as a part.
+            high, middle, first = stages[-1]
+            rho = reference.brownian_correlation(high, middle, float(to))
+            z = rho * first + np.sqrt(1 - rho**2) * z
+        stages.append((float(sigma), float(to), z))
+        return torch.from_numpy(z)
+
+    theirs = peers.k_diffusion(
+        "dpmpp_sde", A.denoise, start(), levels, noise_sampler=next_draw, eta=eta
+    )
+    np.testing.assert_allclose(found(name, levels, 29), theirs, rtol=0, atol=TOLERANCE)
+
+
+def test_noise_of_k_diffusion_has_our_correlation(sampling: Any, torch: Any) -> None:
+    n, (high, middle, low) = 40_000, (5.0, 2.0, 0.8)
+    tree = sampling.BrownianTreeNoiseSampler(
+        torch.zeros(n, dtype=torch.float64), 0.05, 10.0, seed=4
+    )
+    first, whole = (tree(torch.tensor(high), torch.tensor(to)).numpy() for to in (middle, low))
+    rho = reference.brownian_correlation(high, middle, low)
+    assert abs(np.mean(first * whole) - rho) < 4 * np.sqrt((1 + rho**2) / n)
+    # In the variance s² it would be another.
+    other = np.sqrt((high**2 - middle**2) / (high**2 - low**2))
+    assert abs(other - rho) > 0.07
 
 
 @pytest.mark.parametrize("end", ENDS)
