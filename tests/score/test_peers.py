@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -128,13 +129,9 @@ def test_k_diffusion_with_our_noise(sampling: Any, torch: Any, name: str, n: int
     np.testing.assert_allclose(found(name, levels, 29), theirs, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("n", STEPS)
-@pytest.mark.parametrize(("name", "eta"), [("dpmpp_sde", 1.0), ("dpmpp_sde_half", 0.5)])
-def test_k_diffusion_with_our_noise_in_two_stages(
-    sampling: Any, torch: Any, name: str, eta: float, n: int, end: str
-) -> None:
-    levels, source, draws = grid(n, ENDS[end]), noise(29, N_ROWS, 2), iter(range(2 * n))
+def in_two_stages(torch: Any) -> Any:
+    """Our noise for steps with draws at their middle and at their end."""
+    source, draws = noise(29, N_ROWS, 2), itertools.count()
     stages: list[tuple[float, float, Array]] = []
 
     def next_draw(sigma: Any, to: Any) -> Any:
@@ -147,6 +144,16 @@ def test_k_diffusion_with_our_noise_in_two_stages(
         stages.append((float(sigma), float(to), z))
         return torch.from_numpy(z)
 
+    return next_draw
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("n", STEPS)
+@pytest.mark.parametrize(("name", "eta"), [("dpmpp_sde", 1.0), ("dpmpp_sde_half", 0.5)])
+def test_k_diffusion_with_our_noise_in_two_stages(
+    sampling: Any, torch: Any, name: str, eta: float, n: int, end: str
+) -> None:
+    levels, next_draw = grid(n, ENDS[end]), in_two_stages(torch)
     theirs = peers.k_diffusion(
         "dpmpp_sde", A.denoise, start(), levels, noise_sampler=next_draw, eta=eta
     )
@@ -227,3 +234,22 @@ def test_names_of_diffusers_mean_its_schedulers(
     theirs = peers.diffusers_scheduler(name, A.denoise, start(), grid(10), **settings)
     mine = fm.score.integrate(model(A), start(), grid(10), name)
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=tolerance)
+
+
+def test_the_stochastic_scheduler_of_diffusers_with_our_noise(diffusers: Any, torch: Any) -> None:
+    pytest.importorskip("torchsde")
+    levels = grid(8, True)
+    theirs = diffusers.DPMSolverSDEScheduler()
+    theirs.set_timesteps(len(levels) - 1)
+    # Its own levels are float32.
+    pairs = np.concatenate([levels[:1], np.repeat(levels[1:-1], 2), levels[-1:]])
+    theirs.sigmas, theirs.noise_sampler = torch.from_numpy(pairs), in_two_stages(torch)
+    x = torch.from_numpy(start())
+    for i, t in enumerate(theirs.timesteps):
+        s = float(theirs.mid_point_sigma or pairs[i])
+        predicted = (x.numpy() - A.denoise(x.numpy(), s)) / s
+        x = theirs.step(torch.from_numpy(predicted), t, x).prev_sample
+    mine = found("dpmpp_sde", levels, 29)
+    np.testing.assert_allclose(mine, x.numpy(), rtol=0, atol=TOLERANCE)
+    named = ours(model(A), start(), levels, "DPMSolverSDEScheduler", rng=29)
+    np.testing.assert_array_equal(named, mine)
