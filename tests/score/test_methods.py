@@ -292,6 +292,26 @@ def test_moments_of_a_normal_law_in_closed_form(name: str, eta: float) -> None:
     assert abs(np.log2(off[0] / off[1]) - 2) < 0.2
 
 
+#: Relative errors of the variance with 10, 20, 40 and 80 evaluations.
+BIAS = {
+    "ancestral": [-0.40, -0.24, -0.13, -0.069],
+    "euler_maruyama": [0.71, 0.30, 0.14, 0.066],
+    "dpmpp_2s_ancestral": [-0.32, -0.12, -0.037, -0.010],
+    "dpmpp_sde": [-0.21, -0.068, -0.017, -0.0037],
+    "dpmpp_2m_sde": [0.13, 0.044, 0.011, 0.0026],
+}
+
+
+@pytest.mark.parametrize("name", BIAS)
+def test_errors_of_the_variance_are_the_published_ones(name: str) -> None:
+    integrator, variance = FIXED_GRID.resolve(name), 0.49
+    truth = variance + models.LOW**2
+    for n_evals, published in zip((10, 20, 40, 80), BIAS[name], strict=True):
+        steps = n_evals // integrator.n_evals(1, zero=False)
+        found = moments(integrator, models.karras(steps), 0.0, variance)[1] / truth - 1
+        assert found == pytest.approx(published, rel=0.05)
+
+
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 @pytest.mark.parametrize("name", SINGLE_NOISE)
 def test_draws_of_a_normal_law_have_these_moments(name: str, eta: float) -> None:
