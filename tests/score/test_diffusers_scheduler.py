@@ -243,7 +243,7 @@ def test_pipelines_of_diffusers(torch: Any) -> None:
     images = pipe(**run, generator=torch.Generator().manual_seed(3)).images
     assert np.abs(images - theirs).max() < 0.02
 
-    for name in ("dpmpp_2m", "heun", "unipc3", "dpmpp_2m_sde"):
+    for name in ("dpmpp_2m", "heun", "unipc3", "dpmpp_2m_sde", "dpmpp_2s_ancestral", "dpmpp_sde"):
         pipe = diffusers.DDPMPipeline(net, DiffusersScheduler(name))
         pipe.set_progress_bar_config(disable=True)
         images = pipe(**run, generator=torch.Generator().manual_seed(3)).images

@@ -318,7 +318,8 @@ def test_steps_of_their_own(tmp_path: Path, name: str, form: Any) -> None:
         fm.score.stepper(form(), y0, ends, name)
 
 
-def test_brownian_paths_are_shared_by_grids() -> None:
+@pytest.mark.parametrize("name", ["euler_maruyama", "dpmpp_2s_ancestral", "dpmpp_sde"])
+def test_brownian_paths_are_shared_by_grids(name: str) -> None:
     """A grid that refines another sees the same noise: both end close together."""
     y0 = points(200)
     coarse = np.geomspace(8.0, 0.05, 201)
@@ -326,7 +327,7 @@ def test_brownian_paths_are_shared_by_grids() -> None:
     np.testing.assert_allclose(fine[::2], coarse, rtol=1e-12)
 
     def end(levels: Array, paths: bool) -> Array:
-        x: Array = fm.score.integrate(exact(), y0, levels, "euler_maruyama", rng=3, brownian=paths)
+        x: Array = fm.score.integrate(exact(), y0, levels, name, rng=3, brownian=paths)
         return x
 
     apart = np.linalg.norm(end(coarse, False) - end(fine, False), axis=1)
@@ -337,7 +338,7 @@ def test_brownian_paths_are_shared_by_grids() -> None:
         np.concatenate(
             [
                 fm.score.integrate(
-                    exact(), y0[a:b], coarse, "euler_maruyama", rng=3, brownian=True, first_row=a
+                    exact(), y0[a:b], coarse, name, rng=3, brownian=True, first_row=a
                 )
                 for a, b in ((0, 3), (3, 200))
             ]

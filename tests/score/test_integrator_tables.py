@@ -234,6 +234,8 @@ def test_euler_on_a_gaussian_is_a_product(end: str) -> None:
         ("dpmpp_2m_sde", "dpmpp_2m"),
         ("dpmpp_3m_sde", "dpmpp_3m"),
         ("ancestral", "euler"),
+        ("dpmpp_2s_ancestral", "dpmpp_2s"),
+        ("dpmpp_sde", "dpmpp_2s"),
     ],
 )
 def test_without_noise_the_stochastic_is_the_ordinary(name: str, twin: str) -> None:

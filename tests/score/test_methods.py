@@ -196,11 +196,13 @@ def test_evaluations_are_counted(name: str) -> None:
         (fm.score.DPMSolver(2, eta=0.0), "dpmpp_2m"),
         (fm.score.DPMSolver(3, eta=0.0), "dpmpp_3m"),
         (fm.score.Ancestral(0.0), "euler"),
+        (fm.score.DPMSolverAncestral(0.0), "dpmpp_2s"),
+        (fm.score.DPMSolverSDE(0.0), "dpmpp_2s"),
         (fm.score.Heun(churn=0.0), "heun"),
         (fm.score.DEIS(0, "sigma"), "euler"),
         (fm.score.DEIS(0, "vp_t"), "euler"),
     ],
-    ids=["1m", "2m", "3m", "ancestral", "heun", "rho", "vp_t"],
+    ids=["1m", "2m", "3m", "ancestral", "2s ancestral", "sde", "heun", "rho", "vp_t"],
 )
 def test_twins(noisy: Integrator, twin: str) -> None:
     grid = models.karras(11)
@@ -225,6 +227,102 @@ def test_noise_fades_with_eta() -> None:
             for eta in (0.0, 1e-12)
         ]
         np.testing.assert_allclose(*ends, atol=1e-4)
+
+
+def moments(integrator: Integrator, grid: Array, mean: float, variance: float) -> Array:
+    """The mean and the variance of the end for a normal law, by the response to every number."""
+    program = integrator._program(grid)
+    n = len(program.draws)
+    # Row 0 has no noise, row 1 another start, and row 2 + k number k alone.
+    y0 = np.full((n + 2, 1), mean + 3.0)
+    y0[1] += 1.0
+    noise = np.vstack([np.zeros((2, n)), np.eye(n)])
+    y = models.carry_out(program, y0, models.gaussian(mean, variance), lambda k: noise[:, [k]])
+    response = (y[1:] - y[0]).ravel()
+    scale = np.append(variance + grid[0] ** 2, np.ones(n))
+    return np.array([y[0, 0], np.sum(response**2 * scale)])
+
+
+def recursion(name: str, eta: float, grid: Array, mean: float, variance: float) -> Array:
+    """The same moments step by step, with the published steps on the denoiser of a normal law."""
+    m, v = 3.0, variance + grid[0] ** 2
+    for s, to in itertools.pairwise(grid):
+
+        def split(low: float, s: float = s) -> tuple[float, float]:
+            up = min(low, eta * low * np.sqrt(s**2 - low**2) / s)
+            return np.sqrt(low**2 - up**2), up
+
+        down, up = split(to)
+        k, rho = variance / (variance + s * s), 0.0
+        if name == "dpmpp_2s_ancestral":
+            middle = below = np.sqrt(s * down)
+            noise = 0.0
+        else:
+            middle = np.sqrt(s * to)
+            below, noise = split(middle)
+            rho = np.sqrt((s - middle) / (s - to))
+        # The distance from the mean at the middle, then at the end, as factors of what it was and
+        # of both normal numbers.
+        there = below / s + (1 - below / s) * k
+        k2 = variance / (variance + middle**2)
+        keep = down / s + (1 - down / s) * k2 * there
+        first, second = (1 - down / s) * k2 * noise, up
+        m *= keep
+        v = keep**2 * v + first**2 + second**2 + 2 * rho * first * second
+    return np.array([mean + m, v])
+
+
+SINGLE_NOISE = {
+    "dpmpp_2s_ancestral": fm.score.DPMSolverAncestral,
+    "dpmpp_sde": fm.score.DPMSolverSDE,
+}
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", SINGLE_NOISE)
+def test_moments_of_a_normal_law_in_closed_form(name: str, eta: float) -> None:
+    mean, variance, kind = 0.6, 0.49, SINGLE_NOISE[name]
+    for n in (1, 3, 10):
+        found = moments(kind(eta), models.karras(n), mean, variance)
+        wanted = recursion(name, eta, models.karras(n), mean, variance)
+        np.testing.assert_allclose(found, wanted, rtol=1e-11)
+    # Expectations converge with order 2.
+    truth = variance + models.LOW**2
+    off = [moments(kind(eta), models.karras(n), mean, variance)[1] - truth for n in (80, 160)]
+    assert abs(np.log2(off[0] / off[1]) - 2) < 0.2
+
+
+#: Relative errors of the variance with 10, 20, 40 and 80 evaluations.
+BIAS = {
+    "ancestral": [-0.40, -0.24, -0.13, -0.069],
+    "euler_maruyama": [0.71, 0.30, 0.14, 0.066],
+    "dpmpp_2s_ancestral": [-0.32, -0.12, -0.037, -0.010],
+    "dpmpp_sde": [-0.21, -0.068, -0.017, -0.0037],
+    "dpmpp_2m_sde": [0.13, 0.044, 0.011, 0.0026],
+}
+
+
+@pytest.mark.parametrize("name", BIAS)
+def test_errors_of_the_variance_are_the_published_ones(name: str) -> None:
+    integrator, variance = FIXED_GRID.resolve(name), 0.49
+    truth = variance + models.LOW**2
+    for n_evals, published in zip((10, 20, 40, 80), BIAS[name], strict=True):
+        steps = n_evals // integrator.n_evals(1, zero=False)
+        found = moments(integrator, models.karras(steps), 0.0, variance)[1] / truth - 1
+        assert found == pytest.approx(published, rel=0.05)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+@pytest.mark.parametrize("name", SINGLE_NOISE)
+def test_draws_of_a_normal_law_have_these_moments(name: str, eta: float) -> None:
+    n, mean, variance, grid = 40_000, 0.6, 0.49, models.karras(4)
+    integrator = SINGLE_NOISE[name](eta)
+    m, v = moments(integrator, grid, mean, variance)
+    z = fm.random.Stream(3).normal((n, 1))
+    y0 = mean + 3.0 + np.sqrt(variance + grid[0] ** 2) * z
+    y = fm.score.integrate(fm.score.Gaussian([mean], variance), y0, grid, integrator, rng=7)
+    assert abs(y.mean() - m) < 4 * np.sqrt(v / n)
+    assert abs(y.var() - v) < 4 * v * np.sqrt(2 / n)
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
@@ -294,6 +392,12 @@ def test_draws_lie_between_levels() -> None:
     grid = models.karras(4)
     draws = fm.score.Ancestral()._program(grid).draws
     assert draws == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    # The noise of a step of two stages lies on both sides of the middle.
+    program = fm.score.DPMSolverSDE()._program(grid)
+    parts = [tuple(program.coefficients[[high, low]]) for high, low in program.draws]
+    assert [b for _, b in parts[:-1]] == [a for a, _ in parts[1:]]
+    np.testing.assert_array_equal([a for a, _ in parts[::2]], grid[:-1])
+    np.testing.assert_allclose([a for a, _ in parts[1::2]], np.sqrt(grid[:-1] * grid[1:]))
     # Churn and Langevin steps have noise of their own, on no path.
     for integrator in (
         fm.score.Heun(churn=1.0),
@@ -346,6 +450,10 @@ def test_grids_that_do_not_fall_are_refused(grid: Any, text: str) -> None:
         (fm.score.DPMSolver, {"sde": "euler"}, "sde"),
         (fm.score.DPMSolver, {"variant": "third"}, "variant"),
         (fm.score.Ancestral, {"eta": np.nan}, "eta"),
+        (fm.score.DPMSolverAncestral, {"eta": 1.01}, "eta"),
+        (fm.score.DPMSolverAncestral, {"eta": None}, "eta"),
+        (fm.score.DPMSolverSDE, {"eta": -1.0}, "eta"),
+        (fm.score.DPMSolverSDE, {"eta": np.inf}, "eta"),
         (fm.score.Heun, {"churn": -1}, "churn"),
         (fm.score.Heun, {"churn_range": (2, 1)}, "churn_range"),
         (fm.score.Heun, {"churn_range": 3}, "churn_range"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,8 @@ NOISY: dict[str, tuple[str, dict[str, Any]]] = {
     "ancestral_half": ("euler_ancestral", {"eta": 0.5}),
     "dpmpp_2m_sde": ("dpmpp_2m_sde", {}),
     "dpmpp_2m_sde_heun": ("dpmpp_2m_sde", {"eta": 0.5, "solver_type": "heun"}),
+    "dpmpp_2s_ancestral": ("dpmpp_2s_ancestral", {}),
+    "dpmpp_2s_ancestral_half": ("dpmpp_2s_ancestral", {"eta": 0.5}),
     "dpmpp_3m_sde": ("dpmpp_3m_sde", {}),
     "dpmpp_3m_sde_half": ("dpmpp_3m_sde", {"eta": 0.5}),
 }
@@ -124,6 +127,50 @@ def test_k_diffusion_with_our_noise(sampling: Any, torch: Any, name: str, n: int
         sampler, A.denoise, start(), levels, noise_sampler=next_draw, **settings
     )
     np.testing.assert_allclose(found(name, levels, 29), theirs, rtol=0, atol=TOLERANCE)
+
+
+def in_two_stages(torch: Any) -> Any:
+    """Our noise for steps with draws at their middle and at their end."""
+    source, draws = noise(29, N_ROWS, 2), itertools.count()
+    stages: list[tuple[float, float, Array]] = []
+
+    def next_draw(sigma: Any, to: Any) -> Any:
+        z = source(next(draws))
+        if len(stages) % 2:
+            # The increment over the whole step has that over its first half as a part.
+            high, middle, first = stages[-1]
+            rho = reference.brownian_correlation(high, middle, float(to))
+            z = rho * first + np.sqrt(1 - rho**2) * z
+        stages.append((float(sigma), float(to), z))
+        return torch.from_numpy(z)
+
+    return next_draw
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("n", STEPS)
+@pytest.mark.parametrize(("name", "eta"), [("dpmpp_sde", 1.0), ("dpmpp_sde_half", 0.5)])
+def test_k_diffusion_with_our_noise_in_two_stages(
+    sampling: Any, torch: Any, name: str, eta: float, n: int, end: str
+) -> None:
+    levels, next_draw = grid(n, ENDS[end]), in_two_stages(torch)
+    theirs = peers.k_diffusion(
+        "dpmpp_sde", A.denoise, start(), levels, noise_sampler=next_draw, eta=eta
+    )
+    np.testing.assert_allclose(found(name, levels, 29), theirs, rtol=0, atol=TOLERANCE)
+
+
+def test_noise_of_k_diffusion_has_our_correlation(sampling: Any, torch: Any) -> None:
+    n, (high, middle, low) = 40_000, (5.0, 2.0, 0.8)
+    tree = sampling.BrownianTreeNoiseSampler(
+        torch.zeros(n, dtype=torch.float64), 0.05, 10.0, seed=4
+    )
+    first, whole = (tree(torch.tensor(high), torch.tensor(to)).numpy() for to in (middle, low))
+    rho = reference.brownian_correlation(high, middle, low)
+    assert abs(np.mean(first * whole) - rho) < 4 * np.sqrt((1 + rho**2) / n)
+    # In the variance s² it would be another.
+    other = np.sqrt((high**2 - middle**2) / (high**2 - low**2))
+    assert abs(other - rho) > 0.07
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -187,3 +234,22 @@ def test_names_of_diffusers_mean_its_schedulers(
     theirs = peers.diffusers_scheduler(name, A.denoise, start(), grid(10), **settings)
     mine = fm.score.integrate(model(A), start(), grid(10), name)
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=tolerance)
+
+
+def test_the_stochastic_scheduler_of_diffusers_with_our_noise(diffusers: Any, torch: Any) -> None:
+    pytest.importorskip("torchsde")
+    levels = grid(8, True)
+    theirs = diffusers.DPMSolverSDEScheduler()
+    theirs.set_timesteps(len(levels) - 1)
+    # Its own levels are float32.
+    pairs = np.concatenate([levels[:1], np.repeat(levels[1:-1], 2), levels[-1:]])
+    theirs.sigmas, theirs.noise_sampler = torch.from_numpy(pairs), in_two_stages(torch)
+    x = torch.from_numpy(start())
+    for i, t in enumerate(theirs.timesteps):
+        s = float(theirs.mid_point_sigma or pairs[i])
+        predicted = (x.numpy() - A.denoise(x.numpy(), s)) / s
+        x = theirs.step(torch.from_numpy(predicted), t, x).prev_sample
+    mine = found("dpmpp_sde", levels, 29)
+    np.testing.assert_allclose(mine, x.numpy(), rtol=0, atol=TOLERANCE)
+    named = ours(model(A), start(), levels, "DPMSolverSDEScheduler", rng=29)
+    np.testing.assert_array_equal(named, mine)

@@ -12,7 +12,7 @@ from score_forms import DIM, LEVELS, Numbers, exact, points
 import fermiac as fm
 from fermiac.errors import CheckpointError
 
-NOISY = ["ancestral", "dpmpp_2m_sde", fm.score.Heun(churn=4.0)]
+NOISY = ["ancestral", "dpmpp_2m_sde", "dpmpp_2s_ancestral", "dpmpp_sde", fm.score.Heun(churn=4.0)]
 
 
 def named(integrator: Any) -> str:

@@ -106,6 +106,16 @@ STOCHASTIC: dict[str, Case] = {
     "dpmpp_3m_sde_half": multi(3, eta=0.5),
     "ancestral": Case(reference.ancestral(), 1, ("Ancestral", {})),
     "ancestral_half": Case(reference.ancestral(0.5), 1, ("Ancestral", {"eta": 0.5})),
+    **{
+        f"dpmpp_2s_ancestral{name}": Case(
+            reference.single2_ancestral(eta), 1, ("DPMSolverAncestral", {"eta": eta}), 2
+        )
+        for name, eta in (("", 1.0), ("_half", 0.5))
+    },
+    **{
+        f"dpmpp_sde{name}": Case(reference.single2_sde(eta), 1, ("DPMSolverSDE", {"eta": eta}), 2)
+        for name, eta in (("", 1.0), ("_half", 0.5))
+    },
     "euler_maruyama": Case(reference.euler_maruyama, 1, ("EulerMaruyama", {})),
     "heun_churn": Case(reference.heun(5.0, (0.06, 6.0), 1.007), 1, ("Heun", CHURN), 2),
 }
@@ -116,6 +126,8 @@ NAMES: dict[str, str] = {
     "dpmpp_2m_sde": "dpmpp_2m_sde",
     "dpmpp_3m_sde": "dpmpp_3m_sde",
     "ancestral": "ancestral",
+    "dpmpp_2s_ancestral": "dpmpp_2s_ancestral",
+    "dpmpp_sde": "dpmpp_sde",
     "euler_maruyama": "euler_maruyama",
     **{f"unipc{p}": f"unipc{p}_bh2" for p in (1, 2, 3, 4)},
     **{

@@ -73,9 +73,18 @@ def named(integrator: Any) -> str:
     return integrator if isinstance(integrator, str) else type(integrator).__name__
 
 
-#: For tests over some integrators, half of them with noise.
+#: For tests over some integrators, more than half of them with noise.
 each = pytest.mark.parametrize(
     "integrator",
-    ["dpmpp_2m", "heun", "unipc3", "ancestral", "dpmpp_2m_sde", fm.score.Heun(churn=4.0)],
+    [
+        "dpmpp_2m",
+        "heun",
+        "unipc3",
+        "ancestral",
+        "dpmpp_2m_sde",
+        "dpmpp_2s_ancestral",
+        "dpmpp_sde",
+        fm.score.Heun(churn=4.0),
+    ],
     ids=named,
 )

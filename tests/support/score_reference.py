@@ -293,13 +293,56 @@ def multi(order_wanted: int, eta: float = 0.0, sde: str = "midpoint", c: float =
     return step
 
 
+def split(s: float, to: float, eta: float) -> tuple[float, float]:
+    """The lower level of an ancestral step, and the noise from it up to `to`."""
+    up = min(to, eta * math.sqrt(to**2 * (s**2 - to**2) / s**2))
+    return math.sqrt(to**2 - up**2), up
+
+
 def ancestral(eta: float = 1.0) -> Step:
     def step(run: Run, order: int) -> Array:
         s, to = run.s, run.to
-        up = min(to, eta * math.sqrt(to**2 * (s**2 - to**2) / s**2))
-        down = math.sqrt(to**2 - up**2)
+        down, up = split(s, to, eta)
         y = run.y + (down - s) * run.slopes[-1]
         return y + up * run.draw() if eta else y
+
+    return step
+
+
+def single2_ancestral(eta: float) -> Step:
+    """DPM-Solver++ of one step to the lower level, and noise."""
+
+    def step(run: Run, order: int) -> Array:
+        s, d0 = run.s, run.denoised[-1]
+        down, up = split(s, run.to, eta)
+        h = math.log(s / down)
+        middle = s * math.exp(-0.5 * h)
+        d1 = run.ask(middle / s * run.y - math.expm1(-0.5 * h) * d0, middle)
+        y = down / s * run.y - math.expm1(-h) * d1
+        return y + up * run.draw() if eta else y
+
+    return step
+
+
+def brownian_correlation(s: float, middle: float, to: float) -> float:
+    """The correlation of the increments of a Brownian motion over a part and the whole."""
+    return math.sqrt((s - middle) / (s - to))
+
+
+def single2_sde(eta: float) -> Step:
+    """DPM-Solver++ of one step with correlated noise at the middle and the end, r = 1/2."""
+
+    def step(run: Run, order: int) -> Array:
+        s, to, d0 = run.s, run.to, run.denoised[-1]
+        middle = s * math.exp(-0.5 * run.h())
+        down, up = split(s, middle, eta)
+        first = run.draw() if eta else 0.0
+        u = down / s * run.y + (1 - down / s) * d0 + up * first
+        d1 = run.ask(u, middle)
+        down, up = split(s, to, eta)
+        rho = brownian_correlation(s, middle, to)
+        second = rho * first + math.sqrt(1 - rho**2) * run.draw() if eta else 0.0
+        return down / s * run.y + (1 - down / s) * d1 + up * second
 
     return step
 

@@ -22,7 +22,9 @@ _K_DIFFUSION = {
     "lms": "deis_rho_ab3",
     "dpmpp_2m": "dpmpp_2m",
     "dpmpp_2m_sde": "dpmpp_2m_sde",
+    "dpmpp_2s_ancestral": "dpmpp_2s_ancestral",
     "dpmpp_3m_sde": "dpmpp_3m_sde",
+    "dpmpp_sde": "dpmpp_sde",
 }
 #: The schedulers of diffusers, of their default orders. Their last steps may be of lower ones.
 _DIFFUSERS = {
@@ -30,6 +32,7 @@ _DIFFUSERS = {
     "DDPMScheduler": "ancestral",
     "DEISMultistepScheduler": "deis_log_ab1",
     "DPMSolverMultistepScheduler": "dpmpp_2m",
+    "DPMSolverSDEScheduler": "dpmpp_sde",
     "EDMDPMSolverMultistepScheduler": "dpmpp_2m",
     "EDMEulerScheduler": "euler",
     "EulerAncestralDiscreteScheduler": "ancestral",
@@ -48,7 +51,9 @@ _OTHERS = {
     "dpm++ 2m": "dpmpp_2m",
     "dpm++ 2m sde": "dpmpp_2m_sde",
     "dpm++ 2s": "dpmpp_2s",
+    "dpm++ 2s a": "dpmpp_2s_ancestral",
     "dpm++ 3m sde": "dpmpp_3m_sde",
+    "dpm++ sde": "dpmpp_sde",
     "unipc": "unipc2",
 }
 #: Samplers without an equivalent, and the nearest ones.
@@ -56,9 +61,6 @@ _WITHOUT_EQUAL = {
     "sample_dpm_2_ancestral": "ancestral",
     "sample_dpm_adaptive": "rk45",
     "sample_dpm_fast": "dpmpp_3s",
-    "sample_dpmpp_2s_ancestral": "dpmpp_2s",
-    "sample_dpmpp_sde": "dpmpp_2m_sde",
-    "DPMSolverSDEScheduler": "dpmpp_2m_sde",
     "DPMSolverSinglestepScheduler": "dpmpp_2s",
     "IPNDMScheduler": "ghvb4",
     "KDPM2AncestralDiscreteScheduler": "ancestral",

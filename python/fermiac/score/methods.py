@@ -21,6 +21,8 @@ __all__ = [
     "GHVB",
     "Ancestral",
     "DPMSolver",
+    "DPMSolverAncestral",
+    "DPMSolverSDE",
     "Euler",
     "EulerMaruyama",
     "HeavyBall",
@@ -45,7 +47,8 @@ class DPMSolver(Integrator):
         are evaluated within the step, with as many evaluations as the order.
     eta : float, default 0.0
         The amount of noise: 0 gives the probability-flow equation, 1 the reverse stochastic
-        equation; numbers in between interpolate. Only for multistep methods.
+        equation; numbers in between interpolate. Only for multistep methods; the single-step ones
+        with noise are `DPMSolverAncestral` and `DPMSolverSDE`.
     sde : {"midpoint", "heun"}, default "midpoint"
         The second-order rule for the last two denoised points: the midpoint rule of [1]_, or the
         exact integral of the line through them. The third order uses the second form.
@@ -94,8 +97,8 @@ class DPMSolver(Integrator):
             )
         if number("eta", self.eta) != 0 and not self.multistep:
             raise ArgumentError(
-                f"eta: {shown(self.eta)} was given; single-step methods have no noise; take "
-                "multistep=True or eta=0"
+                f"eta: {shown(self.eta)} was given; these single-step methods have no noise; take "
+                "multistep=True, eta=0, DPMSolverAncestral(eta) or DPMSolverSDE(eta)"
             )
 
     def _is_stochastic(self) -> bool:
@@ -106,6 +109,110 @@ class DPMSolver(Integrator):
             return "single", {"order": self.order}
         names = ("order", "eta", "sde", "variant")
         return "multi", {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class DPMSolverAncestral(Integrator):
+    """DPM-Solver++ of order 2 [1]_ to a level below the next one, followed by noise up to it.
+
+    The levels are those of `Ancestral`; the deterministic part is the single-step method
+    "dpmpp_2s". Its solution is followed to order 2 and the noise is exact, so that errors of
+    expectations are of order 2. A step takes two evaluations, a last step to level 0 one.
+
+    Parameters
+    ----------
+    eta : float, default 1.0
+        The amount of noise, from 0 to 1; with 0 the method is "dpmpp_2s".
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    Notes
+    -----
+    The name "dpmpp_2s_ancestral" has `eta` 1. With the levels s and s' of a step, the noise is
+    u = η s' √(1 - s'²/s²) and the lower level √(s'² - u²); the model is evaluated at s and at the
+    geometric mean of s and the lower level, which is s' if η is 1.
+
+    References
+    ----------
+    .. [1] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver++: fast solver for guided
+       sampling of diffusion probabilistic models", 2022, arXiv:2211.01095.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.DPMSolverAncestral().n_evals(10)
+    19
+    """
+
+    method = "single_ancestral"
+
+    eta: float = 1.0
+
+    @property
+    def order(self) -> float:
+        """The order of convergence of expectations."""
+        return 2
+
+    def _check(self) -> None:
+        number("eta", self.eta)
+
+    def _is_stochastic(self) -> bool:
+        return self.eta > 0
+
+
+@dataclass(frozen=True)
+class DPMSolverSDE(Integrator):
+    """DPM-Solver++ of order 2 [1]_ for the reverse stochastic equation, in single steps.
+
+    An ancestral step leads to the middle of the step in log s, and another one over the whole step
+    with the denoised point of the middle. A step takes two evaluations, a last step to level 0 one.
+
+    Parameters
+    ----------
+    eta : float, default 1.0
+        The amount of noise: 0 gives the probability-flow equation ("dpmpp_2s"), 1 the reverse
+        stochastic equation; numbers in between interpolate.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    Notes
+    -----
+    The name "dpmpp_sde" has `eta` 1. With the levels s > m > s' of the beginning, the middle and
+    the end of a step, the normal numbers at m and at s' have the correlation √((s - m) / (s - s')),
+    as for increments of a Brownian motion in s. Errors of expectations are of order 2.
+
+    References
+    ----------
+    .. [1] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver++: fast solver for guided
+       sampling of diffusion probabilistic models", 2022, arXiv:2211.01095.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.DPMSolverSDE().n_evals(10, zero=False)
+    20
+    """
+
+    method = "single_sde"
+
+    eta: float = 1.0
+
+    @property
+    def order(self) -> float:
+        """The order of convergence of expectations."""
+        return 2
+
+    def _check(self) -> None:
+        number("eta", self.eta)
+
+    def _is_stochastic(self) -> bool:
+        return self.eta > 0
 
 
 @dataclass(frozen=True)
@@ -581,7 +688,9 @@ FixedName: TypeAlias = Literal[
     "dpmpp_3m_sde",
     "dpmpp_1s",
     "dpmpp_2s",
+    "dpmpp_2s_ancestral",
     "dpmpp_3s",
+    "dpmpp_sde",
     "euler",
     "euler_maruyama",
     "ghvb1",
@@ -612,6 +721,8 @@ _FIXED: dict[str, Callable[[], Integrator]] = {
     **{f"dpmpp_{k}m": partial(DPMSolver, k) for k in (2, 3)},
     **{f"dpmpp_{k}m_sde": partial(DPMSolver, k, eta=1.0) for k in (2, 3)},
     **{f"dpmpp_{k}s": partial(DPMSolver, k, multistep=False) for k in (1, 2, 3)},
+    "dpmpp_2s_ancestral": DPMSolverAncestral,
+    "dpmpp_sde": DPMSolverSDE,
     "euler": Euler,
     "euler_maruyama": EulerMaruyama,
     **{f"ghvb{k}": partial(GHVB, k) for k in (1, 2, 3, 4)},

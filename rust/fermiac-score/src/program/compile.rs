@@ -151,8 +151,15 @@ fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
         }
         Method::Single { order } => single_step(b, i, from, |b| {
             b.denoise(0, 1, from);
-            let registers = Registers { first: 1, stage: 2, denoised: 3 };
-            single::dpm_solver(b, i, order.min(most), registers);
+            single::dpm_solver(b, i, order.min(most), WITHIN);
+        }),
+        Method::SingleAncestral { eta } => single_step(b, i, from, |b| match most {
+            1 => single::ancestral(b, i, eta),
+            _ => single::dpm_ancestral(b, i, eta, WITHIN),
+        }),
+        Method::SingleSde { eta } => single_step(b, i, from, |b| match most {
+            1 => single::ancestral(b, i, eta),
+            _ => single::dpm_sde(b, i, eta, WITHIN),
         }),
         Method::Ancestral { eta } => single_step(b, i, from, |b| single::ancestral(b, i, eta)),
         Method::EulerMaruyama {} => single_step(b, i, from, |b| single::euler_maruyama(b, i)),
@@ -199,6 +206,9 @@ fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
         }
     }
 }
+
+/// The registers of DPM-Solver++ in methods that keep no evaluations of earlier steps.
+const WITHIN: Registers = Registers { first: 1, stage: 2, denoised: 3 };
 
 /// A step of a method that evaluates within it: `advance`, or the denoised point where the next
 /// level is 0.

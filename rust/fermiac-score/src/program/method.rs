@@ -160,6 +160,16 @@ methods! {
         /// 1, 2 or 3.
         order: usize,
     }
+    /// DPM-Solver++ of order 2 within the step to a lower level, and noise back up.
+    SingleAncestral = "single_ancestral" {
+        /// 0 for none of the noise, 1 for all.
+        eta: f64,
+    }
+    /// DPM-Solver++ of order 2 within the step, with noise at its middle and at its end.
+    SingleSde = "single_sde" {
+        /// 0 for the ordinary equation, 1 for the reverse stochastic one.
+        eta: f64,
+    }
     /// DPM-Solver++ with evaluations of earlier steps.
     Multi = "multi" {
         /// 1 to 3.
@@ -274,7 +284,12 @@ impl Method {
                 let given = format!("\"rk\" with eta = {eta}");
                 demand(fits, "start", &given, "\"low\", for single steps have no noise,")
             }
-            Self::Ancestral { eta } => not_negative("eta", eta),
+            Self::SingleAncestral { eta } => {
+                // With more noise the middle of a step would lie below its end.
+                let good = (0.0..=1.0).contains(&eta);
+                demand(good, "eta", &eta.to_string(), "a number from 0 to 1")
+            }
+            Self::Ancestral { eta } | Self::SingleSde { eta } => not_negative("eta", eta),
             Self::Deis { degree, variable, beta_range: [low, high] } => {
                 within("degree", degree, 0, 3)?;
                 match variable {
@@ -306,6 +321,8 @@ impl Method {
             | Self::RungeKutta { .. }
             | Self::Single { .. }
             | Self::Ancestral { .. }
+            | Self::SingleAncestral { .. }
+            | Self::SingleSde { .. }
             | Self::EulerMaruyama {} => (1, 0),
         };
         Ring { first, len }

@@ -154,20 +154,76 @@ pub(super) fn churn(
     level
 }
 
-/// Writes Euler's step to a level below node `i + 1`, and noise up to it; with `eta` 1 the two levels are
-/// those of the exact law of the reverse chain.
+/// The level below `to` to which a step with noise goes down, and the noise that brings it up to `to`.
+/// With `eta` 1 both are those of the exact law of the reverse chain.
+fn down_and_up(from: f64, to: f64, eta: f64) -> (f64, f64) {
+    let ratio = to / from;
+    let up = (eta * to * ((1.0 - ratio) * (1.0 + ratio)).sqrt()).min(to);
+    (((to - up) * (to + up)).sqrt(), up)
+}
+
+/// Writes Euler's step to a level below node `i + 1`, and noise up to it.
 pub(super) fn ancestral(b: &mut Builder, i: usize, eta: f64) {
     let (from, to) = (b.node(i), b.node(i + 1));
     b.denoise(0, 1, from);
-    let ratio = to.s / from.s;
-    let up = (eta * to.s * ((1.0 - ratio) * (1.0 + ratio)).sqrt()).min(to.s);
-    let down = ((to.s - up) * (to.s + up)).sqrt();
+    let (down, up) = down_and_up(from.s, to.s, eta);
     let terms = [(0, down / from.s), (1, (from.s - down) / from.s)];
     if eta == 0.0 {
         b.combine(0, &terms);
     } else {
         b.combine_with_noise(0, &terms, up, (from, to));
     }
+}
+
+/// Writes a step of DPM-Solver++ of order 2 to a level below node `i + 1`, and noise up to it; `eta` is
+/// at most 1.
+pub(super) fn dpm_ancestral(b: &mut Builder, i: usize, eta: f64, r: Registers) {
+    let (from, to) = (b.node(i), b.node(i + 1));
+    b.denoise(0, r.first, from);
+    if eta == 0.0 {
+        return dpm_solver(b, i, 2, r);
+    }
+    let (down, up) = down_and_up(from.s, to.s, eta);
+    // The middle in log s of `from` and `down`, from down / to without cancellation. It is `to` if
+    // `eta` is 1, and never below it but for rounding.
+    let ratio = to.s / from.s;
+    let share = ((1.0 - eta) * (1.0 + eta) + (eta * ratio) * (eta * ratio)).sqrt();
+    let middle = b.level((from.s * ratio.sqrt() * share.sqrt()).max(to.s));
+    let terms = [(0, middle.s / from.s), (r.first, (from.s - middle.s) / from.s)];
+    b.combine(r.stage, &terms);
+    b.denoise(r.stage, r.denoised, middle);
+    let terms = [(0, down / from.s), (r.denoised, (from.s - down) / from.s)];
+    b.combine_with_noise(0, &terms, up, (from, to));
+}
+
+/// Writes a step of stochastic DPM-Solver++ of order 2: an ancestral step to the middle in log s, and
+/// one over the whole step with the denoised point of the middle. The noise of both is that of one
+/// Brownian path in s, so that they have the correlation √((s - m) / (s - s')) at levels s > m > s'.
+pub(super) fn dpm_sde(b: &mut Builder, i: usize, eta: f64, r: Registers) {
+    let (from, to) = (b.node(i), b.node(i + 1));
+    b.denoise(0, r.first, from);
+    if eta == 0.0 {
+        return dpm_solver(b, i, 2, r);
+    }
+    let middle = b.level(from.s.sqrt() * to.s.sqrt());
+    let (half_down, half_up) = down_and_up(from.s, middle.s, eta);
+    let half = (half_down / from.s, (from.s - half_down) / from.s);
+    let terms = [(0, half.0), (r.first, half.1)];
+    b.combine_with_noise(r.stage, &terms, half_up, (from, middle));
+    b.denoise(r.stage, r.denoised, middle);
+    let (down, up) = down_and_up(from.s, to.s, eta);
+    let width = from.s - to.s;
+    // The point of the middle less its mean is its noise, which is a part of the noise of the step.
+    let shared =
+        if half_up > 0.0 { ((from.s - middle.s) / width).sqrt() * up / half_up } else { 0.0 };
+    let own = ((middle.s - to.s) / width).sqrt() * up;
+    let terms = [
+        (0, down / from.s - shared * half.0),
+        (r.first, -shared * half.1),
+        (r.stage, shared),
+        (r.denoised, (from.s - down) / from.s),
+    ];
+    b.combine_with_noise(0, &terms, own, (middle, to));
 }
 
 /// Writes the Euler-Maruyama step of dy = 2 s (D - y) / s² ds + √(2 s) dw, whose coefficients are

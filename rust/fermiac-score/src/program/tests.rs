@@ -30,6 +30,7 @@ fn deterministic() -> Vec<Method> {
     all.extend([3, 4].map(|order| Method::RungeKutta { order }));
     all.extend((1..=3).map(|order| Method::Single { order }));
     all.extend((1..=3).map(|order| multi(order, 0.0, true)));
+    all.extend([Method::SingleAncestral { eta: 0.0 }, Method::SingleSde { eta: 0.0 }]);
     for variable in [Variable::Sigma, Variable::Log, Variable::VpTime] {
         all.extend((0..=3).map(|degree| deis(degree, variable)));
     }
@@ -43,12 +44,16 @@ fn deterministic() -> Vec<Method> {
     all
 }
 
-fn stochastic() -> [Method; 5] {
+fn stochastic() -> [Method; 9] {
     [
         heun(4.0),
         multi(2, 1.0, false),
         multi(3, 0.5, false),
         Method::Ancestral { eta: 1.0 },
+        Method::SingleAncestral { eta: 1.0 },
+        Method::SingleAncestral { eta: 0.5 },
+        Method::SingleSde { eta: 1.0 },
+        Method::SingleSde { eta: 0.5 },
         Method::EulerMaruyama {},
     ]
 }
@@ -170,6 +175,9 @@ fn without_noise_the_stochastic_methods_are_their_twins() {
     };
     assert!((end(Method::Ancestral { eta: 0.0 }) - end(Method::Euler {})).abs() < 1e-13);
     assert!((end(multi(1, 0.0, false)) - end(Method::Euler {})).abs() < 1e-13);
+    for twin in [Method::SingleAncestral { eta: 0.0 }, Method::SingleSde { eta: 0.0 }] {
+        assert!((end(twin) - end(Method::Single { order: 2 })).abs() < 1e-13);
+    }
     assert!((end(Method::Single { order: 1 }) - end(Method::Euler {})).abs() < 1e-13);
     assert!((end(deis(0, Variable::Log)) - end(Method::Euler {})).abs() < 1e-13);
     let ball = |order| end(Method::HeavyBall { order, beta: 1.0 });
@@ -254,28 +262,66 @@ fn lists_are_well_formed() {
     }
 }
 
-/// Means and variances of the linear model, carried through the program by runs with one draw on.
+/// The variance at the end of the grid, from runs of the linear model with one draw on. The mean
+/// stays where it is.
+fn end_variance(method: Method, grid: &[f64]) -> f64 {
+    let (program, c) = compile(method, NONE, grid).unwrap();
+    let centre = run(&program, &c, MEAN, 0.0);
+    assert!((centre - MEAN).abs() < 1e-12, "{method:?}");
+    let from_start = run(&program, &c, MEAN + 1.0, 0.0) - centre;
+    let mut variance = from_start * from_start * (VARIANCE + 25.0);
+    for draw in 0..program.draws.len() {
+        let mut one = program.clone();
+        for op in &mut one.ops {
+            if let Op::Combine { noise, .. } = op {
+                *noise = noise.filter(|given| *given == draw);
+            }
+        }
+        let part = run(&one, &c, MEAN, 1.0) - centre;
+        variance += part * part;
+    }
+    variance
+}
+
 #[test]
 fn stochastic_methods_reach_the_variance() {
+    let truth = VARIANCE + 0.02 * 0.02;
     for method in stochastic() {
-        let grid = geometric(800, 0.02);
-        let (program, c) = compile(method, NONE, &grid).unwrap();
-        let centre = run(&program, &c, MEAN, 0.0);
-        assert!((centre - MEAN).abs() < 1e-12, "{method:?}");
-        let from_start = run(&program, &c, MEAN + 1.0, 0.0) - centre;
-        let mut variance = from_start * from_start * (VARIANCE + 25.0);
-        for draw in 0..program.draws.len() {
-            let mut one = program.clone();
-            for op in &mut one.ops {
-                if let Op::Combine { noise, .. } = op {
-                    *noise = noise.filter(|given| *given == draw);
+        let variance = end_variance(method, &geometric(800, 0.02));
+        assert!((variance / truth - 1.0).abs() < 0.02, "{method:?}: {variance}, not {truth}");
+    }
+}
+
+#[test]
+fn orders_of_the_variance() {
+    let truth = VARIANCE + 0.05 * 0.05;
+    let error = |method, n| (end_variance(method, &geometric(n, 0.05)) - truth).abs();
+    for eta in [0.5, 1.0] {
+        for method in [Method::SingleAncestral { eta }, Method::SingleSde { eta }] {
+            let found = (error(method, 160) / error(method, 320)).log2();
+            assert!((1.9..2.3).contains(&found), "{method:?}: {found}");
+        }
+        let first = Method::Ancestral { eta };
+        let found = (error(first, 160) / error(first, 320)).log2();
+        assert!((0.9..1.1).contains(&found), "{first:?}: {found}");
+    }
+}
+
+/// Levels that differ by a rounding error, or by all that a number holds, keep finite coefficients.
+#[test]
+fn steps_with_noise_at_extreme_levels() {
+    for eta in [1e-320, 0.3, 1.0] {
+        for method in [Method::SingleAncestral { eta }, Method::SingleSde { eta }] {
+            for grid in [[1.0, 1.0 - f64::EPSILON], [1e150, 1e-150], [1e-150, 1e-160]] {
+                let (program, c) = compile(method, NONE, &grid).unwrap();
+                assert!(c.iter().all(|c| c.is_finite()));
+                for op in &program.ops {
+                    if let Op::Denoise { at, .. } = op {
+                        assert!(c[*at] >= grid[1] && c[*at] <= grid[0], "{method:?} {grid:?}");
+                    }
                 }
             }
-            let part = run(&one, &c, MEAN, 1.0) - centre;
-            variance += part * part;
         }
-        let truth = VARIANCE + 0.02 * 0.02;
-        assert!((variance / truth - 1.0).abs() < 0.02, "{method:?}: {variance}, not {truth}");
     }
 }
 
@@ -303,6 +349,8 @@ fn bad_settings_are_named() {
         (multi(2, -0.1, false), NONE, "eta"),
         (multi(2, 1.0, false), start, "start"),
         (Method::Ancestral { eta: f64::NAN }, NONE, "eta"),
+        (Method::SingleAncestral { eta: 1.1 }, NONE, "eta"),
+        (Method::SingleSde { eta: -0.1 }, NONE, "eta"),
         (Method::Ghvb { order: 2, beta: 0.0 }, NONE, "beta"),
         (Method::HeavyBall { order: 2, beta: 1.1 }, NONE, "beta"),
         (Method::RungeKutta { order: 2 }, NONE, "order"),
