@@ -231,6 +231,7 @@ def test_many_modes_for_few_points_have_no_fitted_density() -> None:
     assert r.log_evidence == r.log_evidence_volumes
 
 
+@pytest.mark.filterwarnings("ignore:the bound had to be")
 def test_modes_of_few_points_are_kept() -> None:
     """Ten of 500 points are in a corner of the eggbox, which without bounds of its own dies out."""
     p = problem("eggbox")
