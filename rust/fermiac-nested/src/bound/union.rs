@@ -71,18 +71,22 @@ impl Union {
     }
 
     /// Adds an ellipsoid of a volume about each of the points `x`, row-major, that lies outside of the
-    /// union after its volumes are enlarged by a factor. It has the shape of the one nearest to it.
-    /// Those that cross the ends of a circle are added on either side.
+    /// union after its volumes are enlarged by a factor, unless more than `most` do. It has the shape of
+    /// the one nearest to it. Those that cross the ends of a circle are added on either side.
     pub(super) fn add_about(
         &mut self,
         x: &[f64],
         factor: f64,
         log_volume: f64,
+        most: usize,
         is_circle: impl Fn(usize) -> bool,
     ) {
         let d = self.d;
         let mut is_near = vec![false; x.len() / d];
         self.enlarged(factor).covers(x, &mut is_near);
+        if is_near.iter().filter(|is_near| !**is_near).count() > most {
+            return;
+        }
         let of_union = self.clone();
         for (row, _) in x.chunks_exact(d).zip(is_near).filter(|(_, is_near)| !is_near) {
             let k = of_union.label(row);

@@ -37,6 +37,9 @@ const LEFT_OUT: f64 = 0.5;
 const LATELY: f64 = 1.0;
 const FAR: f64 = 8.0;
 const ABOUT: f64 = 10.0;
+/// They are not if they are more than this share of the number of live points: then the bulk of the
+/// points has gone elsewhere, as from a broad peak to a narrow one, and no mode of few points.
+const FEW: f64 = 0.3;
 /// The share of the cube that a bound may have to replace it.
 const WORTH: f64 = 0.8;
 /// The number of rounds in a row without a proposal after which the run fails.
@@ -171,7 +174,8 @@ impl Rejection {
             let impossible = dead.ell.partition_point(|ell| *ell == f64::NEG_INFINITY);
             let since = dead.len().saturating_sub((LATELY * n_live) as usize).max(impossible);
             let between = log_x + 0.5 * LATELY - ln(n_live);
-            bound.add_about(&dead.u[since * self.dim..], FAR, between + ln(ABOUT));
+            let few = (FEW * n_live) as usize;
+            bound.add_about(&dead.u[since * self.dim..], FAR, between + ln(ABOUT), few);
             self.n_fits += 1;
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;

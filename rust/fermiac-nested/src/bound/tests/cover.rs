@@ -59,7 +59,10 @@ fn far_places_are_added_with_their_volume() {
         // The first is within the bound, the second not far from it. The third is where circles are cut
         // about the points, so that it has one copy on each side of both cuts.
         let log_volume = log_ball(d, 0.03);
-        bound.add_about(&[0.3, 0.3, 0.3, 0.43, 0.8, 0.8], 6.0, log_volume);
+        let places = [0.3, 0.3, 0.3, 0.43, 0.8, 0.8];
+        bound.add_about(&places, 6.0, log_volume, 0);
+        assert_eq!(bound.n_parts(), before.n_parts());
+        bound.add_about(&places, 6.0, log_volume, 1);
         let copies = if periodic { 4 } else { 1 };
         assert_eq!(bound.n_parts(), before.n_parts() + copies);
         assert!(!before.contains(&[0.8, 0.8]) && bound.contains(&[0.8, 0.8]));
