@@ -3,7 +3,8 @@
 ``python -m benches.nested.learnt runs.jsonl fermiac corner12 --seeds 1000:1005`` adds runs to a
 file, and ``nautilus`` in place of ``fermiac`` runs of nautilus at its defaults. Without a program,
 and with ``--page docs/calibration-nested.md``, the table of the file is put into that page.
-``--coverage 200`` runs short problems from so many seeds, and puts that table into the page.
+``--coverage 200`` runs two problems from so many seeds, at small settings and at the defaults, and
+puts that table into the page.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import math
 import warnings
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ COVERAGE: dict[str, tuple[str, dict[str, Any]]] = {
     "normal, d = 5": ("gauss5", {}),
     "expansion rates, d = 3": ("expansion", {}),
 }
-#: The effective size of these runs, and the points of their rounds.
-SHORT, ROUND = 500, 200
+#: The settings of these runs: short ones, and the defaults.
+SETTINGS: dict[str, tuple[int, int]] = {"short": (500, 200), "defaults": (10_000, 500)}
 FIRST = 1000
 
 
@@ -87,20 +89,23 @@ def table(path: Path) -> str:
 
 
 def coverage(n: int) -> str:
-    """Short runs from many seeds: the share of pulls within 2, their mean and deviation."""
+    """Runs from many seeds: the share of pulls within 2, their mean and deviation."""
     lines = [
         "| problem | runs | within 2 | mean pull | sd of pulls | claimed | calls | warned |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for label, (name, settings) in COVERAGE.items():
+    for (label, (name, settings)), (size, (n_effective, n_live)) in product(
+        COVERAGE.items(), SETTINGS.items()
+    ):
         p = ALL[name]()
-        run = learnt(p, sampler=fm.nested.Learnt(n_effective=SHORT), n_live=ROUND, **settings)
+        sampler = fm.nested.Learnt(n_effective=n_effective)
+        run = learnt(p, sampler=sampler, n_live=n_live, **settings)
         runs = [run(seed) for seed in range(FIRST, FIRST + n)]
         pulls = np.array([(r.log_evidence - p.log_evidence) / r.stderr for r in runs])
         claimed = float(np.mean([r.stderr for r in runs]))
         calls = float(np.mean([r.n_evals for r in runs]))
         lines.append(
-            f"| {label} | {n} | {np.mean(np.abs(pulls) < 2):.1%} | {pulls.mean():+.2f} "
+            f"| {label}, {size} | {n} | {np.mean(np.abs(pulls) < 2):.1%} | {pulls.mean():+.2f} "
             f"| {pulls.std(ddof=1):.2f} | {claimed:.4f} | {calls:.0f} | {sum(run.warned)} |"
         )
         print(lines[-1], flush=True)

@@ -112,7 +112,25 @@ class DPMSolver(Integrator):
 
 
 @dataclass(frozen=True)
-class DPMSolverAncestral(Integrator):
+class _SingleStepsWithNoise(Integrator):
+    """The settings that single-step methods of order 2 with noise share."""
+
+    eta: float = 1.0
+
+    @property
+    def order(self) -> float:
+        """The order of convergence of expectations."""
+        return 2
+
+    def _check(self) -> None:
+        number("eta", self.eta)
+
+    def _is_stochastic(self) -> bool:
+        return self.eta > 0
+
+
+@dataclass(frozen=True)
+class DPMSolverAncestral(_SingleStepsWithNoise):
     """DPM-Solver++ of order 2 [1]_ to a level below the next one, followed by noise up to it.
 
     The levels are those of `Ancestral`; the deterministic part is the single-step method
@@ -149,22 +167,9 @@ class DPMSolverAncestral(Integrator):
 
     method = "single_ancestral"
 
-    eta: float = 1.0
-
-    @property
-    def order(self) -> float:
-        """The order of convergence of expectations."""
-        return 2
-
-    def _check(self) -> None:
-        number("eta", self.eta)
-
-    def _is_stochastic(self) -> bool:
-        return self.eta > 0
-
 
 @dataclass(frozen=True)
-class DPMSolverSDE(Integrator):
+class DPMSolverSDE(_SingleStepsWithNoise):
     """DPM-Solver++ of order 2 [1]_ for the reverse stochastic equation, in single steps.
 
     An ancestral step leads to the middle of the step in log s, and another one over the whole step
@@ -200,19 +205,6 @@ class DPMSolverSDE(Integrator):
     """
 
     method = "single_sde"
-
-    eta: float = 1.0
-
-    @property
-    def order(self) -> float:
-        """The order of convergence of expectations."""
-        return 2
-
-    def _check(self) -> None:
-        number("eta", self.eta)
-
-    def _is_stochastic(self) -> bool:
-        return self.eta > 0
 
 
 @dataclass(frozen=True)

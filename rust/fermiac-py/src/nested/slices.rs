@@ -1,5 +1,5 @@
-//! What the Python classes of nested runs share: slices of time, the counts over them, and the frame of
-//! a checkpoint.
+//! The parts that the Python classes of nested runs share: slices of time, the counts over them, and the
+//! frame of a checkpoint.
 
 use super::problem::{Ports, Rules};
 use crate::common::dict::{arrays, entry, items};
