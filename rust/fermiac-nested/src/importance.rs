@@ -171,6 +171,17 @@ impl DrawRecord {
         self.tests.extend(u, ell);
     }
 
+    /// The first draws from bounds, at most `most`: their coordinates, row-major, and log-likelihoods.
+    pub fn first_draws(&self, most: usize) -> (&[f64], &[f64]) {
+        let n = self.draws.ell.len().min(most);
+        (&self.draws.u[..n * self.dim], &self.draws.ell[..n])
+    }
+
+    /// The number of draws from bounds.
+    pub fn n_draws(&self) -> usize {
+        self.draws.ell.len()
+    }
+
     /// Whether the record takes more memory than it may.
     pub fn is_too_large(&self) -> bool {
         (self.draws.ell.len() + self.tests.ell.len()) * (self.dim + 1) > MOST_NUMBERS

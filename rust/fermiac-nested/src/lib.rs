@@ -19,6 +19,7 @@
 //! prior masses of dead points, the evidence and its error are functions of their likelihoods and
 //! of the levels above which they were born.
 
+mod basins;
 mod bootstrap;
 pub mod bound;
 pub mod chains;

@@ -17,7 +17,6 @@
 //!   Notices of the Royal Astronomical Society, 2023 (regression by networks, and a last sample for
 //!   the estimate).
 
-mod basins;
 mod component;
 mod proposal;
 mod record;
@@ -30,9 +29,9 @@ mod weights;
 
 pub use settings::Settings;
 
+use crate::basins::Basins;
 use crate::importance::Importance;
 use crate::problem::{EvalBuffer, Problem};
-use basins::Basins;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
@@ -45,6 +44,8 @@ use std::time::Instant;
 
 use weights::ess;
 
+/// A top of a basin is higher than so many of its nearest points, and one more for each dimension.
+const NEIGHBOURS: usize = 2;
 /// The shape of the tail of weights above which few of them decide, unless the effective size is this
 /// share of the number, and the least 1 - k of a law with a mean.
 const HEAVY_TAIL: f64 = 0.7;
@@ -225,7 +226,7 @@ impl Run {
             rest: 1.0,
             n_topping: 0,
             n_clusters: 1,
-            basins: Basins::new(&problem.circles()),
+            basins: Basins::new(&problem.circles(), problem.dim() + NEIGHBOURS),
             n_joined: 0,
             n_probed: 0,
             n_tests: 0,

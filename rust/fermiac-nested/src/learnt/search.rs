@@ -1,8 +1,8 @@
 //! The search for modes that the density of the next round may lack.
 
-use super::basins::Basin;
 use super::weights::{ess, power_of, weights};
 use super::{Phase, Run, ln_add};
+use crate::basins::Basin;
 use crate::problem::Problem;
 use crate::proposals::Density;
 use fermiac_base::Result;
@@ -12,6 +12,8 @@ use fermiac_base::simd::ln;
 /// The tests for valleys, as a share of the points of a round: after the first round, and after others.
 const FIRST_TESTS: f64 = 0.12;
 const TESTS: f64 = 0.03;
+/// The number of points with the longest joins that are looked at for tops.
+const LOOKED_AT: usize = 200;
 /// The effective number of points of a basin at the power of a round, per dimension and in all, and the
 /// number of points drawn about a basin with fewer.
 const EACH: usize = 1;
@@ -62,7 +64,7 @@ impl Run {
         self.basins.add(&self.record.u[start * dim..n * dim], &ell, start, context)?;
         let share = if self.rounds.len() == 1 { FIRST_TESTS } else { TESTS };
         let most = (share * self.settings.n_round as f64) as usize;
-        let (chosen, middles) = self.basins.candidates(most);
+        let (chosen, middles) = self.basins.candidates(LOOKED_AT, most);
         if !chosen.is_empty() && (self.phase == Phase::Rising || self.n_open > 0) {
             let at = self.record.len();
             self.evaluate(&middles, problem, context)?;
@@ -150,7 +152,7 @@ impl Run {
     /// its highest points, whatever their densities, or of one scale about the top if they are few.
     fn climb(&self, basin: &Basin) -> (Vec<f64>, Vec<f64>) {
         let dim = self.circles.len();
-        let top = self.basins.top_row(basin.top).to_vec();
+        let top = self.basins.row(basin.top).to_vec();
         let wanted = EACH * dim + LEAST;
         if basin.members.len() < wanted {
             let by = FIRST_SCALE * SMALLER.powi(basin.tries as i32) * self.apart(basin);
@@ -170,7 +172,7 @@ impl Run {
     /// The centre and the scale matrix of a law about a basin by weights of its points.
     fn law(&self, basin: &Basin, weights: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let dim = self.circles.len();
-        let top = self.basins.top_row(basin.top);
+        let top = self.basins.row(basin.top);
         let mut scale = vec![0.0; dim * dim];
         let total: f64 = weights.iter().sum();
         // The image of each point nearest to the top, where axes are circles.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::basins::{Basin, Basins};
+use crate::basins::{Basin, Basins};
 use super::component::{Component, Regression};
 use super::weights::{cut, ess, power_of, weights};
 use super::{Run, Settings, Status};
@@ -192,12 +192,12 @@ fn basins_are_those_of_the_peaks() {
     let mut u = vec![0.0; 2 * 400];
     stream.fill_uniform(&mut u);
     let ell: Vec<f64> = u.chunks_exact(2).map(three_peaks).collect();
-    let mut basins = Basins::new(&[false; 2]);
+    let mut basins = Basins::new(&[false; 2], 4);
     // In two parts, with places that begin at 10.
     basins.add(&u[..400], &ell[..200], 10, &context).unwrap();
     basins.add(&u[400..], &ell[200..], 210, &context).unwrap();
     assert_eq!(basins.all().len(), 1);
-    let (chosen, middles) = basins.candidates(40);
+    let (chosen, middles) = basins.candidates(200, 40);
     assert!(chosen.len() >= 2 && chosen.len() * 2 == middles.len());
     let of_middles: Vec<f64> = middles.chunks_exact(2).map(three_peaks).collect();
     basins.learn(&chosen, &of_middles);
@@ -206,7 +206,7 @@ fn basins_are_those_of_the_peaks() {
     assert_eq!(all.iter().map(|basin| basin.members.len()).sum::<usize>(), 400);
     for centre in [[0.2, 0.2], [0.8, 0.3], [0.5, 0.8]] {
         let near = |basin: &&Basin| {
-            let top = basins.top_row(basin.top);
+            let top = basins.row(basin.top);
             (top[0] - centre[0]).hypot(top[1] - centre[1]) < 0.1
         };
         let basin = all.iter().find(near).unwrap();
@@ -221,7 +221,7 @@ fn basins_are_those_of_the_peaks() {
     basins.tried(&[all[1].top]);
     assert_eq!(basins.all()[1].tries, 1);
     basins.add(&[0.5, 0.8], &[three_peaks(&[0.5, 0.8])], 410, &context).unwrap();
-    let (chosen, middles) = basins.candidates(40);
+    let (chosen, middles) = basins.candidates(200, 40);
     let of_middles: Vec<f64> = middles.chunks_exact(2).map(three_peaks).collect();
     basins.learn(&chosen, &of_middles);
     assert_eq!(basins.all().len(), 3);
@@ -239,9 +239,9 @@ fn one_peak_has_one_basin_and_circles_close() {
     };
     let ell: Vec<f64> = u.chunks_exact(3).map(peak).collect();
     for is_circle in [true, false] {
-        let mut basins = Basins::new(&[is_circle, false, false]);
+        let mut basins = Basins::new(&[is_circle, false, false], 5);
         basins.add(&u, &ell, 0, &context).unwrap();
-        let (chosen, middles) = basins.candidates(60);
+        let (chosen, middles) = basins.candidates(200, 60);
         let of_middles: Vec<f64> = middles.chunks_exact(3).map(peak).collect();
         basins.learn(&chosen, &of_middles);
         // Without the circle the peak is at both ends of the axis.

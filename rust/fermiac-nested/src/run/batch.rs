@@ -86,6 +86,7 @@ impl Run {
             );
             self.geometry = Some(geometry);
         } else {
+            self.survey(problem, context)?;
             let at = Standing {
                 survivors: &survivors,
                 dead: &self.dead,

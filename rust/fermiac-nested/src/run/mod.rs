@@ -9,11 +9,13 @@
 
 mod away;
 mod batch;
+mod climb;
 mod finish;
 mod probes;
 mod rejection;
 mod settings;
 mod state;
+mod survey;
 mod tune;
 
 pub use away::AwayBatch;

@@ -2,6 +2,7 @@
 
 use super::probes::Probes;
 use super::settings::Settings;
+use super::survey::Peaks;
 use crate::bound::{Bound, BoundKind, FitOptions};
 use crate::importance::DrawRecord;
 use crate::points::{Origin, Points};
@@ -58,6 +59,8 @@ pub(super) struct Rejection {
     /// All points and bounds, for importance nested sampling.
     pub(super) record: Option<DrawRecord>,
     pub(super) probes: Probes,
+    /// The peaks of modes that may have no live point left.
+    pub(super) peaks: Peaks,
     /// The sum over fits of the ln of the factor by which axes were stretched.
     stretched: f64,
     /// log X at the last fit.
@@ -103,6 +106,7 @@ impl Rejection {
             n_fits: 0,
             record: importance.then(|| DrawRecord::new(dim)),
             probes: Probes::default(),
+            peaks: Peaks::default(),
             stretched: 0.0,
             fitted_at: 0.0,
             efficiency: 1.0,
@@ -176,6 +180,9 @@ impl Rejection {
             let between = log_x + 0.5 * LATELY - ln(n_live);
             let few = (FEW * n_live) as usize;
             bound.add_about(&dead.u[since * self.dim..], FAR, between + ln(ABOUT), few);
+            for peak in self.peaks.above(level, self.dim) {
+                bound.add_about(peak, FAR, between + ln(ABOUT), usize::MAX);
+            }
             self.n_fits += 1;
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
@@ -324,6 +331,7 @@ impl Rejection {
         codec.word(&mut self.rounds)?;
         codec.require(self.rounds < ROUNDS)?;
         self.probes.persist(codec)?;
+        self.peaks.persist(self.dim, codec)?;
         let mut is_kept = self.record.is_some();
         codec.flag(&mut is_kept)?;
         if !is_kept {

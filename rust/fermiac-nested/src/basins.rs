@@ -11,15 +11,12 @@
 
 use fermiac_base::Result;
 use fermiac_base::par::Context;
+use fermiac_base::simd::{Kernel, dispatch};
 
 /// The number of points after which only those near to basins in question are joined, and the largest
 /// number of all: their number of pairs takes time.
 const MANY_JOINED: usize = 6000;
 const MOST_JOINED: usize = 12_000;
-/// The number of points with the longest joins that are looked at for tops, and of lower neighbours of
-/// a top: a number and one for each dimension.
-const LOOKED_AT: usize = 200;
-const NEIGHBOURS: usize = 2;
 /// The depth of a valley, in nats.
 const DEPTH: f64 = 1.0;
 /// A join that does not exist.
@@ -35,17 +32,22 @@ enum Way {
 
 /// The joins of points.
 #[derive(Debug, Clone)]
-pub(super) struct Basins {
+pub(crate) struct Basins {
     circles: Vec<bool>,
-    has_circles: bool,
+    /// The number of nearest points that are lower than the top of a basin.
+    neighbours: usize,
     /// Of each point: its place in the record, its coordinates and log-likelihood.
     places: Vec<usize>,
     u: Vec<f64>,
+    /// The coordinates again, axis by axis.
+    columns: Vec<Vec<f64>>,
     ell: Vec<f64>,
     /// The nearest higher point, the square of its distance, and the way to it.
     higher: Vec<usize>,
     squares: Vec<f64>,
     ways: Vec<Way>,
+    /// The squared distances of its nearest neighbours, in ascending order.
+    nearest: Vec<f64>,
     /// How often points were drawn about each as the top of a basin.
     tries: Vec<u32>,
     /// Whether points were last drawn about the basin of each.
@@ -54,22 +56,26 @@ pub(super) struct Basins {
 
 /// A basin.
 #[derive(Debug, Clone)]
-pub(super) struct Basin {
+pub(crate) struct Basin {
     /// The top, among the points that are joined.
-    pub(super) top: usize,
+    pub(crate) top: usize,
     /// The places of its points in the record.
-    pub(super) members: Vec<usize>,
+    pub(crate) members: Vec<usize>,
     /// The distance from the top to the nearest higher point, infinite for the highest.
-    pub(super) apart: f64,
+    pub(crate) apart: f64,
     /// How often points were drawn about the top.
-    pub(super) tries: u32,
+    pub(crate) tries: u32,
 }
 
 impl Basins {
-    pub(super) fn new(circles: &[bool]) -> Self {
+    /// No points yet. A point may be a top if it is higher than its `neighbours` nearest points, at least
+    /// one.
+    pub(crate) fn new(circles: &[bool], neighbours: usize) -> Self {
         Self {
             circles: circles.to_vec(),
-            has_circles: circles.contains(&true),
+            neighbours,
+            columns: vec![Vec::new(); circles.len()],
+            nearest: Vec::new(),
             places: Vec::new(),
             u: Vec::new(),
             ell: Vec::new(),
@@ -81,50 +87,44 @@ impl Basins {
         }
     }
 
-    fn row(&self, i: usize) -> &[f64] {
+    /// The coordinates of a point.
+    pub(crate) fn row(&self, i: usize) -> &[f64] {
         &self.u[i * self.circles.len()..(i + 1) * self.circles.len()]
     }
 
-    /// The coordinates of a point.
-    pub(super) fn top_row(&self, i: usize) -> &[f64] {
-        self.row(i)
+    /// The log-likelihood of a point.
+    pub(crate) fn ell(&self, i: usize) -> f64 {
+        self.ell[i]
     }
 
-    fn square(&self, i: usize, j: usize) -> f64 {
-        self.distance(self.row(i), self.row(j))
+    /// The number of points.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
     }
 
-    /// The square of the distance of two rows.
-    fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
-        let mut sum = 0.0;
-        if self.has_circles {
-            for ((a, b), circle) in a.iter().zip(b).zip(&self.circles) {
-                let step = (a - b).abs();
-                let step = if *circle { step.min(1.0 - step) } else { step };
-                sum += step * step;
-            }
-        } else {
-            for (a, b) in a.iter().zip(b) {
-                sum += (a - b) * (a - b);
-            }
-        }
-        sum
+    /// The squared distances of all points from a row.
+    fn distances(&self, row: &[f64], out: &mut Vec<f64>) {
+        out.clear();
+        out.resize(self.places.len(), 0.0);
+        dispatch(Squares { columns: &self.columns, circles: &self.circles, row, out });
     }
 
-    /// Whether a point is higher than another; of equal ones the earlier is.
-    fn is_higher(&self, i: usize, j: usize) -> bool {
-        self.ell[i] > self.ell[j] || (self.ell[i] == self.ell[j] && i < j)
+    /// The squared distance of two rows.
+    pub(crate) fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
+        let axes = a.iter().zip(b).zip(&self.circles);
+        axes.fold(0.0, |sum, ((a, b), circle)| sum + square(*a, *b, *circle))
     }
 
     /// Adds points from a place of the record on.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         u: &[f64],
         ell: &[f64],
         start: usize,
         context: &Context<'_>,
     ) -> Result<()> {
-        let dim = self.circles.len();
+        let (dim, count) = (self.circles.len(), self.neighbours);
+        let mut squares = Vec::new();
         for (k, (row, ell)) in u.chunks_exact(dim).zip(ell).enumerate() {
             let i = self.places.len();
             if i >= MOST_JOINED {
@@ -136,19 +136,25 @@ impl Basins {
             if !ell.is_finite() || (i >= MANY_JOINED && !self.is_in_question(row)) {
                 continue;
             }
+            self.distances(row, &mut squares);
             self.places.push(start + k);
             self.u.extend_from_slice(row);
+            self.columns.iter_mut().zip(row).for_each(|(column, x)| column.push(*x));
             self.ell.push(*ell);
             self.higher.push(NONE);
             self.squares.push(f64::INFINITY);
             self.ways.push(Way::Untested);
             self.tries.push(0);
-            for j in 0..i {
-                let square = self.square(i, j);
-                let (low, high) = if self.is_higher(j, i) { (i, j) } else { (j, i) };
+            self.nearest.extend(std::iter::repeat_n(f64::INFINITY, count));
+            let (old, own) = self.nearest.split_at_mut(i * count);
+            for (j, &square) in squares.iter().enumerate() {
+                keep_least(own, square);
+                keep_least(&mut old[j * count..(j + 1) * count], square);
+                let is_higher = self.ell[j] >= *ell;
+                let low = if is_higher { i } else { j };
                 if square < self.squares[low] {
                     self.squares[low] = square;
-                    self.higher[low] = high;
+                    self.higher[low] = if is_higher { j } else { i };
                     self.ways[low] = Way::Untested;
                 }
             }
@@ -159,31 +165,33 @@ impl Basins {
     /// Whether the nearest of the points that were joined when tops were last tried is in a basin in
     /// question.
     fn is_in_question(&self, row: &[f64]) -> bool {
-        let mut nearest = (f64::INFINITY, false);
-        for (j, is_in_question) in self.in_question.iter().enumerate() {
-            let square = self.distance(row, self.row(j));
-            if square < nearest.0 {
-                nearest = (square, *is_in_question);
-            }
-        }
-        nearest.1
+        let n = self.in_question.len();
+        self.nearest_of(row, n).is_some_and(|j| self.in_question[j])
+    }
+
+    /// The nearest of the first `n` points to a row.
+    fn nearest_of(&self, row: &[f64], n: usize) -> Option<usize> {
+        let mut squares = Vec::new();
+        self.distances(row, &mut squares);
+        (0..n).min_by(|&i, &j| squares[i].total_cmp(&squares[j]))
+    }
+
+    /// The nearest joined point to a row, if there is any.
+    pub(crate) fn nearest(&self, row: &[f64]) -> Option<usize> {
+        self.nearest_of(row, self.places.len())
     }
 
     /// At most `most` points that may be tops, those with the longest joins first, and the points
-    /// half-way to where they are joined, row-major.
-    pub(super) fn candidates(&self, most: usize) -> (Vec<usize>, Vec<f64>) {
-        let dim = self.circles.len();
+    /// half-way to where they are joined, row-major. Only the `looked_at` untested points with the
+    /// longest joins are looked at.
+    pub(crate) fn candidates(&self, looked_at: usize, most: usize) -> (Vec<usize>, Vec<f64>) {
+        let (dim, count) = (self.circles.len(), self.neighbours);
         let untested = |i: &usize| self.ways[*i] == Way::Untested && self.higher[*i] != NONE;
         let mut order: Vec<usize> = (0..self.places.len()).filter(untested).collect();
         order.sort_by(|&a, &b| self.squares[b].total_cmp(&self.squares[a]));
-        let wanted = dim + NEIGHBOURS;
-        let is_top = |i: &usize| {
-            let nearer = (0..self.places.len())
-                .filter(|&j| j != *i && self.square(*i, j) < self.squares[*i]);
-            nearer.take(wanted).count() == wanted
-        };
+        let is_top = |i: &usize| self.nearest[i * count + count - 1] < self.squares[*i];
         let chosen: Vec<usize> =
-            order.into_iter().take(LOOKED_AT).filter(is_top).take(most).collect();
+            order.into_iter().take(looked_at).filter(is_top).take(most).collect();
         let mut middles = Vec::with_capacity(chosen.len() * dim);
         for &i in &chosen {
             let rows = self.row(i).iter().zip(self.row(self.higher[i])).zip(&self.circles);
@@ -196,7 +204,7 @@ impl Basins {
     }
 
     /// Learns the log-likelihoods half-way.
-    pub(super) fn learn(&mut self, chosen: &[usize], middles: &[f64]) {
+    pub(crate) fn learn(&mut self, chosen: &[usize], middles: &[f64]) {
         for (&i, ell) in chosen.iter().zip(middles) {
             let is_valley = *ell < self.ell[i] - DEPTH;
             self.ways[i] = if is_valley { Way::Valley } else { Way::Rising };
@@ -204,22 +212,14 @@ impl Basins {
     }
 
     /// Notes that points are drawn about tops.
-    pub(super) fn tried(&mut self, tops: &[usize]) {
+    pub(crate) fn tried(&mut self, tops: &[usize]) {
         let mut is_tried = vec![false; self.places.len()];
         for &top in tops {
             self.tries[top] += 1;
             is_tried[top] = true;
         }
-        self.in_question = self.tops().into_iter().map(|top| is_tried[top]).collect();
-    }
-
-    /// The top of the basin of each point.
-    fn tops(&self) -> Vec<usize> {
-        let mut tops = vec![0; self.places.len()];
-        for i in self.order() {
-            tops[i] = if self.is_top(i) { i } else { tops[self.higher[i]] };
-        }
-        tops
+        let tops: Vec<usize> = self.all().iter().map(|basin| basin.top).collect();
+        self.in_question = self.labels().into_iter().map(|k| is_tried[tops[k]]).collect();
     }
 
     fn is_top(&self, i: usize) -> bool {
@@ -233,18 +233,70 @@ impl Basins {
         order
     }
 
-    /// All basins, the highest first; the first is that of the highest point.
-    pub(super) fn all(&self) -> Vec<Basin> {
-        let tops = self.tops();
-        let (mut basins, mut of): (Vec<Basin>, Vec<usize>) = (Vec::new(), vec![0; tops.len()]);
+    /// The number of the basin of each point: basins are numbered from the highest, which is that of the
+    /// highest point.
+    pub(crate) fn labels(&self) -> Vec<usize> {
+        let mut n_basins = 0;
+        let mut labels = vec![0; self.places.len()];
         for i in self.order() {
-            if tops[i] == i {
-                of[i] = basins.len();
+            labels[i] = if self.is_top(i) { n_basins } else { labels[self.higher[i]] };
+            n_basins += usize::from(self.is_top(i));
+        }
+        labels
+    }
+
+    /// All basins, the highest first.
+    pub(crate) fn all(&self) -> Vec<Basin> {
+        let labels = self.labels();
+        let mut basins: Vec<Basin> = Vec::new();
+        for i in self.order() {
+            if labels[i] == basins.len() {
                 let (apart, tries) = (self.squares[i].sqrt(), self.tries[i]);
                 basins.push(Basin { top: i, members: Vec::new(), apart, tries });
             }
-            basins[of[tops[i]]].members.push(self.places[i]);
+            basins[labels[i]].members.push(self.places[i]);
         }
         basins
     }
+}
+
+/// The squares of the distances of points, axis by axis, from a row.
+struct Squares<'a> {
+    columns: &'a [Vec<f64>],
+    circles: &'a [bool],
+    row: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Squares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for ((column, x), circle) in self.columns.iter().zip(self.row).zip(self.circles) {
+            for (sum, other) in self.out.iter_mut().zip(column) {
+                *sum += square(*other, *x, *circle);
+            }
+        }
+    }
+}
+
+/// The square of the distance of two coordinates.
+#[inline(always)]
+fn square(a: f64, b: f64, is_circle: bool) -> f64 {
+    let step = (a - b).abs();
+    let step = if is_circle { step.min(1.0 - step) } else { step };
+    step * step
+}
+
+/// Puts a number into an ascending list if it is less than the last one, which falls out.
+#[inline(always)]
+fn keep_least(list: &mut [f64], x: f64) {
+    let last = list.len() - 1;
+    if x >= list[last] {
+        return;
+    }
+    let at = list.partition_point(|other| *other <= x);
+    list.copy_within(at..last, at + 1);
+    list[at] = x;
 }
