@@ -299,8 +299,10 @@ def sample(
     made wider. Test points count in `n_evals` and in the evidence of `importance`, and never become
     points of the run.
 
-    Modes missed by the initial live points are not detected, and no diagnostic shows them; more
-    live points find narrower modes. `NestedResult.unseen_share` tells which may have been missed.
+    Where points are drawn from bounds, a survey of the first draws looks for modes that have lost
+    their live points; see `Uniform`. A mode that no draw has seen is not detected, and no diagnostic
+    shows it; more live points find narrower modes. `NestedResult.unseen_share` tells which may have
+    been missed.
     The bits of the result are the same on any number of threads, after a resume, and for a
     likelihood in Rust, Python or C that returns the same bits. A run that is extended to a smaller
     `dlogz` makes its independent points anew, and does not count those before.

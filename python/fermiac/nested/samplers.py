@@ -111,6 +111,13 @@ class Uniform(Sampler):
     by chance. So bounds of ellipsoids [1]_ also contain regions about points that died while log X
     fell by 1, if they are far from all live points.
 
+    Once there are four draws for each live point, a survey of them (2,048 at most) looks for other
+    modes without live points. A draw that is higher than its three nearest ones is the top of a
+    mode [3]_ if one call half-way to the nearest higher draw shows a valley [4]_. Climbs from the
+    tops of modes that may lose their points lead to the peaks, about which later bounds contain a
+    region. If there are several modes, the survey goes on with as many draws from the prior. It
+    needs ``importance``.
+
     References
     ----------
     .. [1] F. Feroz, M. P. Hobson, M. Bridges, "MultiNest: an efficient and robust Bayesian
@@ -118,6 +125,10 @@ class Uniform(Sampler):
        Society, 2009, doi:10.1111/j.1365-2966.2009.14548.x.
     .. [2] F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
        MultiNest algorithm", Open Journal of Astrophysics, 2019, doi:10.21105/astro.1306.2144.
+    .. [3] M. Preuss, "Niching the CMA-ES via nearest-better clustering", GECCO companion, 2010,
+       doi:10.1145/1830761.1830793.
+    .. [4] R. K. Ursem, "Multinational evolutionary algorithms", Congress on Evolutionary
+       Computation, 1999, doi:10.1109/CEC.1999.785470.
 
     Examples
     --------

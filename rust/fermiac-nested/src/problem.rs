@@ -118,6 +118,8 @@ pub enum OnNan {
 const ROWS: usize = 64;
 /// The least work, in seconds, for which a batch is split.
 const WORTH: f64 = 2e-4;
+/// The largest number of mirrored axes for which all images of a point are listed.
+const MIRRORED: usize = 6;
 /// A finite log-likelihood below this is counted as a code for an impossible point.
 const CODE: f64 = -1e200;
 
@@ -274,6 +276,19 @@ impl Problem {
     pub fn unfold(&self, w: &[f64]) -> Vec<f64> {
         let mut folded = Vec::new();
         self.fold(w, &mut folded).to_vec()
+    }
+
+    /// The samplers' coordinates that stand for the same point as a row: it alone, unless the likelihood
+    /// is mirrored at the ends of axes; of more than `MIRRORED` such axes the first.
+    pub fn images(&self, w: &[f64]) -> Vec<Vec<f64>> {
+        let mut images = vec![w.to_vec()];
+        let mirrored = self.edges.iter().enumerate().filter(|(_, edge)| **edge == Edge::Reflective);
+        for (j, _) in mirrored.take(MIRRORED) {
+            let mut others = images.clone();
+            others.iter_mut().for_each(|other| other[j] = 1.0 - other[j]);
+            images.append(&mut others);
+        }
+        images
     }
 
     fn fold<'a>(&self, w: &'a [f64], folded: &'a mut Vec<f64>) -> &'a [f64] {

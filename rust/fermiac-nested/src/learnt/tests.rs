@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crate::basins::{Basin, Basins};
 use super::component::{Component, Regression};
 use super::weights::{cut, ess, power_of, weights};
 use super::{Run, Settings, Status};
+use crate::basins::{Basin, Basins};
 use crate::chains::Cut;
 use crate::points::{Origin, Points};
 use crate::problem::{CubePrior, Edge, Likelihood, OnNan, Problem};

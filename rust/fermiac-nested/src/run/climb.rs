@@ -18,8 +18,9 @@ const DIFFERENCE: f64 = 1e-3;
 /// The factor on the scale when no point along a step is higher, and the least scale.
 const SHORTER: f64 = 0.1;
 const LEAST: f64 = 1e-6;
-/// A climb has ended when a step gains less, in nats.
+/// A climb has ended when so many steps in a row gain less, in nats.
 const GAIN: f64 = 0.05;
+const SMALL: u32 = 2;
 
 /// The axes of the cube for climbs.
 pub(super) struct Axes<'a> {
@@ -66,6 +67,8 @@ pub(super) struct Climb {
     /// A length within which the log-likelihood may have its peak.
     scale: f64,
     difference: f64,
+    /// The number of steps in a row that gained little.
+    n_small: u32,
 }
 
 impl Climb {
@@ -80,6 +83,7 @@ impl Climb {
             step: vec![0.0; u.len()],
             scale,
             difference: DIFFERENCE * scale,
+            n_small: 0,
         }
     }
 
@@ -151,8 +155,8 @@ impl Climb {
         PARTS.iter().for_each(|part| rows.extend(axes.moved(&self.u, &self.step, *part)));
     }
 
-    /// Takes the log-likelihoods at these points, and goes to the highest. The climb ends there if
-    /// it gains little; if none is higher, it tries shorter steps.
+    /// Takes the log-likelihoods at these points, and goes to the highest. The climb ends
+    /// after steps that gain little; if none is higher, it tries shorter ones.
     pub(super) fn learn_step(&mut self, axes: &Axes<'_>, ell: &[f64]) {
         let (mut best, mut top) = (None, self.ell);
         for (part, ell) in PARTS.iter().zip(ell) {
@@ -170,12 +174,80 @@ impl Climb {
         };
         let to = axes.moved(&self.u, &self.step, part);
         self.step = axes.step(&self.u, &to);
-        self.is_active = top - self.ell >= GAIN;
+        self.n_small = if top - self.ell < GAIN { self.n_small + 1 } else { 0 };
+        self.is_active = self.n_small < SMALL;
         (self.u, self.ell) = (to, top);
         self.difference = DIFFERENCE * self.step_length().min(self.scale);
     }
 
     fn step_length(&self) -> f64 {
         dot(&self.step, &self.step).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Climbs to the end; returns the place and the number of calls.
+    fn climb(f: impl Fn(&[f64]) -> f64, from: &[f64], circles: &[bool]) -> (Vec<f64>, usize) {
+        let axes = Axes { circles, end: 1e-3 };
+        let mut climb = Climb::new(0, from, f(from), 0.3);
+        let (mut rows, mut n_calls) = (Vec::new(), 0);
+        for step in 0..50 {
+            if !climb.is_active {
+                break;
+            }
+            rows.clear();
+            if step % 2 == 0 {
+                climb.ask_gradient(&mut rows);
+            } else {
+                climb.ask_step(&axes, &mut rows);
+            }
+            let ell: Vec<f64> = rows.chunks_exact(from.len()).map(&f).collect();
+            n_calls += ell.len();
+            if step % 2 == 0 {
+                climb.learn_gradient(&ell);
+            } else {
+                climb.learn_step(&axes, &ell);
+            }
+        }
+        assert!(!climb.is_active);
+        (climb.u, n_calls)
+    }
+
+    /// How far a point is from a peak, in standard deviations.
+    fn distance(u: &[f64], peak: &[f64], sd: &[f64]) -> f64 {
+        let squares = u.iter().zip(peak).zip(sd).map(|((u, at), sd)| ((u - at) / sd).powi(2));
+        squares.sum::<f64>().sqrt()
+    }
+
+    #[test]
+    fn climbs_end_at_peaks_of_all_shapes() {
+        let (peak, sd) = ([0.3, 0.6, 0.45, 0.5], [0.01, 0.05, 0.002, 0.1]);
+        let normal = |u: &[f64]| -0.5 * distance(u, &peak, &sd).powi(2);
+        let (u, n_calls) = climb(normal, &[0.4, 0.5, 0.5, 0.6], &[false; 4]);
+        assert!(distance(&u, &peak, &sd) < 1.0, "{u:?}");
+        assert!(n_calls < 200, "{n_calls}");
+        let heavy = |u: &[f64]| -4.0 * distance(u, &peak, &sd).powi(2).ln_1p();
+        let (u, _) = climb(heavy, &[0.32, 0.55, 0.46, 0.6], &[false; 4]);
+        assert!(distance(&u, &peak, &sd) < 1.0, "{u:?}");
+    }
+
+    #[test]
+    fn climbs_stop_at_ends_and_go_around_circles() {
+        let sd = [0.05; 2];
+        let beyond = |u: &[f64]| -0.5 * distance(u, &[-0.1, 0.5], &sd).powi(2);
+        let (u, _) = climb(beyond, &[0.2, 0.6], &[false; 2]);
+        assert!((u[0] - 1e-3).abs() < 1e-9 && (u[1] - 0.5).abs() < 0.05, "{u:?}");
+        let around = |u: &[f64]| 20.0 * (std::f64::consts::TAU * (u[0] - 0.95)).cos();
+        let (u, _) = climb(around, &[0.1, 0.5], &[true, false]);
+        assert!((u[0] - 0.95).abs() < 0.02, "{u:?}");
+    }
+
+    #[test]
+    fn a_flat_place_ends_a_climb() {
+        let (u, n_calls) = climb(|_| 1.0, &[0.2, 0.6], &[false; 2]);
+        assert_eq!((u, n_calls), (vec![0.2, 0.6], 2));
     }
 }

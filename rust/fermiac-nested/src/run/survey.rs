@@ -34,9 +34,9 @@ const STEPS: usize = 25;
 /// The scale of climbs from the highest of all points; from others it is the distance to the nearest
 /// higher one.
 const LONE_SCALE: f64 = 0.1;
-/// The survey takes fewer calls for each live point if there are not very many axes. It is left out if
-/// the limit of calls does not leave as many.
-const ROOM: u64 = 10;
+/// The largest number of calls for each live point: climbs end there, and there is no survey if the limit
+/// of the run leaves fewer.
+const CALLS: usize = 10;
 /// The address of the stream of further draws, above those of chains, proposals and probes.
 const ADDRESS: u64 = 1 << 36;
 
@@ -116,10 +116,10 @@ impl Survey<'_, '_> {
             n_above[k] += usize::from(is_near && self.basins.ell(i) > self.level);
         }
         let is_full: Vec<bool> = n_above.iter().map(|n| *n >= MANY).collect();
-        let few = modes.iter().enumerate().filter(|(k, mode)| {
-            let again = self.tried.contains(&mode.top);
-            !is_full[*k] && !again
-        });
+        let few = modes
+            .iter()
+            .enumerate()
+            .filter(|(k, mode)| !is_full[*k] && !self.tried.contains(&mode.top));
         let mut climbs: Vec<Climb> = few
             .take(CLIMBS)
             .map(|(k, mode)| {
@@ -128,16 +128,18 @@ impl Survey<'_, '_> {
             })
             .collect();
         self.tried.extend(climbs.iter().map(|climb| modes[climb.basin].top));
+        let each = self.axes.circles.len() + PARTS.len();
         for _ in 0..STEPS {
-            for is_step in [false, true] {
-                self.climb_together(&mut climbs, is_step)?;
+            let n_calls = each * climbs.iter().filter(|climb| climb.is_active).count();
+            if n_calls == 0 || self.n_evals + n_calls > CALLS * self.n_live {
+                break;
             }
+            self.climb_together(&mut climbs, false)?;
+            self.climb_together(&mut climbs, true)?;
             // A climb into a mode that keeps its live points ends where draws are as high.
             climbs.retain(|climb| {
                 let nearest = self.basins.nearest(&climb.u).filter(|i| is_full[labels[*i]]);
-                nearest.is_none_or(|i| {
-                    labels[i] == climb.basin || self.basins.ell(i) < climb.ell
-                })
+                nearest.is_none_or(|i| labels[i] == climb.basin || self.basins.ell(i) < climb.ell)
             });
         }
         let mut is_mode = is_full;
@@ -182,8 +184,8 @@ impl Run {
     pub(super) fn survey(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let n_live = self.settings.n_live;
         let Some(record) = &self.rejection.record else { return Ok(()) };
-        let has_room =
-            self.settings.max_evals.saturating_sub(self.n_evals) > ROOM * n_live as u64;
+        let left = self.settings.max_evals.saturating_sub(self.n_evals);
+        let has_room = left > (CALLS * n_live) as u64;
         let is_due = self.settings.probed && !self.rejection.peaks.is_surveyed;
         if !is_due || !has_room || record.n_draws() < DRAWS * n_live {
             return Ok(());
@@ -216,10 +218,132 @@ impl Run {
         let Survey { mut peaks, n_evals, .. } = survey;
         peaks.retain(|(ell, _)| *ell > self.level);
         peaks.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (ell, u): (Vec<f64>, Vec<Vec<f64>>) = peaks.into_iter().unzip();
-        self.rejection.peaks = Peaks { is_surveyed: true, u: u.concat(), ell };
+        let mut found = Peaks { is_surveyed: true, ..Peaks::default() };
+        for (ell, u) in peaks {
+            for image in problem.images(&u) {
+                found.u.extend_from_slice(&image);
+                found.ell.push(ell);
+            }
+        }
+        self.rejection.peaks = found;
         context.advance(n_evals as u64);
         self.n_evals += n_evals as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::{Opening, Sampler, Settings, Status};
+    use super::*;
+    use crate::problem::{CubePrior, Edge, Likelihood, OnNan};
+    use fermiac_target::density;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    const NARROW: [f64; 3] = [0.2, 0.8, 0.3];
+
+    /// A wide and a narrow normal law of equal masses; the basin of the narrow one is 0.3 % of the cube.
+    fn two_modes(x: &[f64]) -> f64 {
+        let law = |centre: [f64; 3], sd: f64| {
+            let z2: f64 = x.iter().zip(centre).map(|(x, c)| ((x - c) / sd).powi(2)).sum();
+            -0.5 * z2 - 3.0 * sd.ln()
+        };
+        let (wide, narrow) = (law([0.6, 0.3, 0.6], 0.06), law(NARROW, 0.01));
+        wide.max(narrow) + (-(wide - narrow).abs()).exp().ln_1p()
+    }
+
+    fn problem(f: fn(&[f64]) -> f64, edge: Edge) -> Problem {
+        let likelihood = Likelihood::Density(density::from_fn(3, f));
+        Problem::new(Arc::new(CubePrior(3)), likelihood, vec![edge; 3], OnNan::Raise).unwrap()
+    }
+
+    fn new_run(problem: &Problem, key: u64) -> Run {
+        let settings = Settings {
+            sampler: Sampler::Rejection,
+            batch: 25,
+            importance: true,
+            probed: true,
+            ..Settings::new(3, 200, key)
+        };
+        Run::new(problem, settings, Opening::Prior).unwrap()
+    }
+
+    fn is_near(u: &[f64]) -> bool {
+        u.iter().zip(NARROW).all(|(u, centre)| (u - centre).abs() < 0.01)
+    }
+
+    #[test]
+    fn lost_modes_are_found_again() {
+        let (problem, context) = (problem(two_modes, Edge::Hard), Context::serial());
+        let log_evidence = (2.0 * std::f64::consts::TAU.powf(1.5)).ln();
+        let (mut n_found, mut n_right) = (0, 0);
+        for key in 0..20 {
+            let mut run = new_run(&problem, key);
+            run.run(&problem, None, false, &context).unwrap();
+            let peaks: Vec<&[f64]> = run.rejection.peaks.above(f64::NEG_INFINITY, 3).collect();
+            n_found += u32::from(peaks.iter().any(|peak| is_near(peak)));
+            let estimate = run.importance(&context).unwrap().unwrap();
+            n_right += u32::from((estimate.log_evidence - log_evidence).abs() < 0.1);
+        }
+        assert!(n_found >= 14 && n_right >= 18, "{n_found} {n_right}");
+    }
+
+    #[test]
+    fn one_mode_needs_few_tests_and_no_peaks() {
+        let one = |x: &[f64]| -x.iter().map(|x| ((x - 0.4) / 0.05).powi(2)).sum::<f64>() / 2.0;
+        let (problem, context) = (problem(one, Edge::Hard), Context::serial());
+        let mut run = new_run(&problem, 3);
+        let mut without = new_run(&problem, 3);
+        without.rejection.peaks.is_surveyed = true;
+        for run in [&mut run, &mut without] {
+            assert_eq!(run.run(&problem, None, false, &context).unwrap(), Status::Converged);
+        }
+        assert!(run.rejection.peaks.is_surveyed && run.rejection.peaks.ell.is_empty());
+        let n_tests = run.n_evals - without.n_evals;
+        assert!(n_tests > 0 && n_tests <= 200, "{n_tests}");
+        let points = [run.points(), without.points()];
+        assert!(points[0].u == points[1].u);
+    }
+
+    #[test]
+    fn peaks_have_images_at_mirrored_ends() {
+        let (problem, context) = (problem(two_modes, Edge::Reflective), Context::serial());
+        let mut run = new_run(&problem, 1);
+        run.run(&problem, None, false, &context).unwrap();
+        let peaks: Vec<&[f64]> = run.rejection.peaks.above(f64::NEG_INFINITY, 3).collect();
+        // On an axis that is covered twice, x is at x / 2 and at 1 - x / 2.
+        let unfolded: Vec<Vec<f64>> = peaks.iter().map(|peak| problem.unfold(peak)).collect();
+        let of_narrow = unfolded.iter().filter(|u| is_near(u)).count();
+        assert!(of_narrow >= 8 && of_narrow.is_multiple_of(8), "{of_narrow}");
+    }
+
+    #[test]
+    fn a_run_that_stops_at_each_round_has_the_same_bits() {
+        let (problem, context) = (problem(two_modes, Edge::Hard), Context::serial());
+        let words = |run: &mut Run| {
+            let mut codec = Codec::writer();
+            run.persist(&problem, &mut codec).unwrap();
+            codec.into_words()
+        };
+        let finished = |key| {
+            let mut run = new_run(&problem, key);
+            run.run(&problem, None, false, &context).unwrap();
+            (key, run)
+        };
+        let has_peaks = |(_, run): &(u64, Run)| !run.rejection.peaks.ell.is_empty();
+        let (key, mut whole) = (0..20).map(finished).find(has_peaks).unwrap();
+        let mut parts = new_run(&problem, key);
+        while parts.run(&problem, Some(Instant::now()), false, &context).unwrap() == Status::Running
+        {
+            let saved = words(&mut parts);
+            parts = new_run(&problem, key);
+            let mut codec = Codec::reader(saved);
+            parts.persist(&problem, &mut codec).unwrap();
+            codec.finish().unwrap();
+        }
+        assert!(words(&mut parts) == words(&mut whole));
     }
 }
