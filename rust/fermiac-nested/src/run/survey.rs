@@ -44,6 +44,9 @@ const ADDRESS: u64 = 1 << 36;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Peaks {
     is_surveyed: bool,
+    /// The log-likelihoods of the points of a survey under way: after an error it is made again from its
+    /// start, with known answers.
+    answers: Vec<f64>,
     u: Vec<f64>,
     ell: Vec<f64>,
 }
@@ -57,6 +60,7 @@ impl Peaks {
 
     pub(super) fn persist(&mut self, dim: usize, codec: &mut Codec) -> Result<()> {
         codec.flag(&mut self.is_surveyed)?;
+        codec.list(&mut self.answers)?;
         codec.list(&mut self.u)?;
         codec.list(&mut self.ell)?;
         let inside = self.u.iter().all(|u| (0.0..=1.0).contains(u));
@@ -67,7 +71,8 @@ impl Peaks {
 struct Survey<'a, 'c> {
     problem: &'a Problem,
     context: &'a Context<'c>,
-    answers: &'a mut EvalBuffer,
+    buffer: &'a mut EvalBuffer,
+    answers: &'a mut Vec<f64>,
     axes: Axes<'a>,
     level: f64,
     n_live: usize,
@@ -75,17 +80,27 @@ struct Survey<'a, 'c> {
     /// The points from which climbs began.
     tried: Vec<usize>,
     peaks: Vec<(f64, Vec<f64>)>,
+    /// The number of points so far.
     n_evals: usize,
+    /// The evaluations of the run.
+    n_evals_of_run: &'a mut u64,
     seconds_a_row: RefCell<f64>,
 }
 
 impl Survey<'_, '_> {
     fn evaluate(&mut self, rows: &[f64]) -> Result<Vec<f64>> {
-        let Self { problem, context, answers, seconds_a_row, .. } = self;
-        problem.evaluate_together(rows, seconds_a_row, context, answers)?;
-        context.poll()?;
-        self.n_evals += answers.ell.len();
-        Ok(answers.ell.clone())
+        let (start, n) = (self.n_evals, rows.len() / self.axes.circles.len());
+        if self.answers.len() < start + n {
+            let Self { problem, context, buffer, seconds_a_row, .. } = self;
+            problem.evaluate_together(rows, seconds_a_row, context, buffer)?;
+            self.answers.truncate(start);
+            self.answers.extend_from_slice(&buffer.ell);
+            *self.n_evals_of_run += n as u64;
+            context.advance(n as u64);
+            context.poll()?;
+        }
+        self.n_evals += n;
+        Ok(self.answers[start..start + n].to_vec())
     }
 
     /// Tests for valleys between points that may be tops and the nearest higher ones.
@@ -180,13 +195,14 @@ impl Survey<'_, '_> {
 }
 
 impl Run {
-    /// Makes the survey when it is due. After an error it is made again from its start.
+    /// Makes the survey when it is due. After an error it goes on where it ended.
     pub(super) fn survey(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let n_live = self.settings.n_live;
         let Some(record) = &self.rejection.record else { return Ok(()) };
         let left = self.settings.max_evals.saturating_sub(self.n_evals);
-        let has_room = left > (CALLS * n_live) as u64;
-        let is_due = self.settings.probed && !self.rejection.peaks.is_surveyed;
+        let peaks = &mut self.rejection.peaks;
+        let has_room = left > (CALLS * n_live) as u64 || !peaks.answers.is_empty();
+        let is_due = self.settings.probed && !peaks.is_surveyed;
         if !is_due || !has_room || record.n_draws() < DRAWS * n_live {
             return Ok(());
         }
@@ -195,7 +211,8 @@ impl Run {
         let mut survey = Survey {
             problem,
             context,
-            answers: &mut self.answers,
+            buffer: &mut self.answers,
+            answers: &mut peaks.answers,
             axes: Axes { circles: &self.circles, end: 0.5 / (ell.len() + 1) as f64 },
             level: self.level,
             n_live,
@@ -203,6 +220,7 @@ impl Run {
             tried: Vec::new(),
             peaks: Vec::new(),
             n_evals: 0,
+            n_evals_of_run: &mut self.n_evals,
             seconds_a_row: RefCell::new(1e-6),
         };
         survey.basins.add(u, ell, 0, context)?;
@@ -215,7 +233,7 @@ impl Run {
             survey.test()?;
             survey.climb()?;
         }
-        let Survey { mut peaks, n_evals, .. } = survey;
+        let mut peaks = survey.peaks;
         peaks.retain(|(ell, _)| *ell > self.level);
         peaks.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut found = Peaks { is_surveyed: true, ..Peaks::default() };
@@ -226,8 +244,6 @@ impl Run {
             }
         }
         self.rejection.peaks = found;
-        context.advance(n_evals as u64);
-        self.n_evals += n_evals as u64;
         Ok(())
     }
 }
