@@ -421,7 +421,8 @@ class Learnt(Sampler):
     to where it is joined, which takes one call [3]_. The points below a top are those of its mode.
     A mode that has too few of them for the power of a round gets about 2 d + 2 points of the round,
     from a law fitted to its points for the power that they allow. So a mode is climbed and filled
-    even if the other modes' points outweigh its own.
+    even if the other modes' points outweigh its own. If the first round has seen several modes,
+    there may be more of them: the next three are drawn from the prior, too.
 
     At the power 1 rounds go on while they save more points of the last sample than they take. The
     number of points of the last sample is then fixed by the weights of the last two rounds, and all

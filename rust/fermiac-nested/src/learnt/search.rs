@@ -9,7 +9,8 @@ use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::ln;
 
-/// The tests for valleys, as a share of the points of a round: after the first round, and after others.
+/// The tests for valleys, as a share of the points of a round: after rounds of draws from the prior, and
+/// after others.
 const FIRST_TESTS: f64 = 0.12;
 const TESTS: f64 = 0.03;
 /// The number of points with the longest joins that are looked at for tops.
@@ -62,7 +63,7 @@ impl Run {
             known.map(|(ell, ln_q)| if ln_q.is_finite() { *ell } else { -f64::INFINITY }).collect();
         self.n_joined = n;
         self.basins.add(&self.record.u[start * dim..n * dim], &ell, start, context)?;
-        let share = if self.rounds.len() == 1 { FIRST_TESTS } else { TESTS };
+        let share = if self.explores() { FIRST_TESTS } else { TESTS };
         let most = (share * self.settings.n_round as f64) as usize;
         let (chosen, middles) = self.basins.candidates(LOOKED_AT, most);
         if !chosen.is_empty() && (self.phase == Phase::Rising || self.n_open > 0) {

@@ -24,6 +24,9 @@ const WANTED: f64 = 0.25;
 const PATIENCE: u32 = 3;
 /// δ before it is known how good a regression is.
 pub(super) const FIRST_DEFENCE: f64 = 0.5;
+/// The number of rounds of draws from the prior if the first one has seen several modes: there may be
+/// more of them.
+const EXPLORING: usize = 4;
 /// The number of points from which c and A are estimated.
 const TRIES: usize = 4096;
 /// The relative error of A in the last sample, and the most points for it.
@@ -208,7 +211,10 @@ impl Run {
         let old = self.n_explored();
         let round = Round { proposal, power, n_draws, points: old..old + n };
         self.mix(&round, ln_q, context)?;
-        if is_top {
+        if power == 0.0 {
+            let possible = self.record.ell[old..].iter().filter(|ell| ell.is_finite()).count();
+            self.note(power, 1.0, n, possible as f64 / n as f64);
+        } else if is_top {
             let new = &self.record.ell[old..];
             let above = new.iter().filter(|ell| **ell >= self.level).count();
             self.n_topping += 1;
@@ -329,6 +335,19 @@ impl Run {
     /// Fits the density of the next round, and draws from it.
     fn prepare(&mut self, context: &Context<'_>) -> Result<Pending> {
         let number = self.rounds.len() as u64;
+        if self.explores() && self.basins.all().len() > 1 && self.rounds.len() < EXPLORING {
+            let (dim, n) = (self.circles.len(), self.settings.n_round);
+            let proposal = Proposal::cube(dim);
+            let u = proposal.draw(n, &mut self.stream(DRAWS, number << 20), context)?;
+            return Ok(Pending {
+                proposal,
+                power: 0.0,
+                u,
+                n_draws: n as u64,
+                is_top: false,
+                tops: Vec::new(),
+            });
+        }
         let wanted = (WANTED * self.size()).max(OF_CLUSTER * self.n_clusters as f64);
         let fewer = 0.5_f64.powi((self.n_stalled / PATIENCE) as i32);
         let wanted = (wanted * fewer).max(1.5);
@@ -363,6 +382,11 @@ impl Run {
         let proposal = self.learn(power, !self.is_topped, search, context)?;
         let u = proposal.draw(n, &mut stream, context)?;
         Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: false, tops })
+    }
+
+    /// Whether all rounds so far are draws from the prior.
+    pub(super) fn explores(&self) -> bool {
+        self.rounds.iter().all(|round| round.power == 0.0)
     }
 
     /// The effective number of the highest points.
