@@ -23,6 +23,13 @@ pytestmark = [
 ]
 
 
+def two_modes(x: Any) -> Any:
+    """Two normal laws, the second one narrow."""
+    near, far = ((x - at) / sd for at, sd in ((-2.0, 1.0), (3.0, 0.1)))
+    heights = (-0.5 * (z * z).sum(axis=1) for z in (near, far))
+    return np.logaddexp(next(heights), next(heights) + x.shape[1] * np.log(10))
+
+
 def run(**given: Any) -> NestedResult:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 60, "rng": 5, **given}
     return fm.nested.sample(kinds.pop("target", LAW), PRIOR, **kinds)
@@ -53,6 +60,16 @@ def test_after_a_limit(limit: dict[str, Any]) -> None:
     assert some.n_draws < further.n_draws < run().n_draws
     assert further.status == "stopped"
     assert_same_run(further.extend(), run())
+
+
+@pytest.mark.parametrize("max_evals", [200, 250, 300, 400])
+@pytest.mark.filterwarnings("ignore:the run ended by")
+def test_after_a_limit_near_the_survey_of_modes(max_evals: int) -> None:
+    """The survey follows the first 240 draws."""
+    kinds = {"sampler": "unif", "target": two_modes}
+    some = run(max_evals=max_evals, **kinds)
+    assert some.status == "stopped"
+    assert_same_run(some.extend(), run(**kinds))
 
 
 @pytest.mark.filterwarnings("ignore:the run ended by")

@@ -95,8 +95,8 @@ def test_what_it_holds() -> None:
     r = run(n_live=100, sampler=SAMPLER)
     second = second_of(r)
     sample = second.sample
-    # All evaluated points are among them, of which one in ten or less is a test point, but those of the
-    # survey, no more than one for each live point where there is one mode.
+    # All evaluated points are among them, of which one in ten or less is a test point, but those of
+    # the survey, no more than one for each live point where there is one mode.
     assert second.n_evals == sample.n_draws
     assert_all_but_survey(r)
     assert 0 < int(r.trace["probes"].sum()) < second.n_tests < 0.1 * r.n_evals

@@ -185,7 +185,8 @@ def sample(
         `fermiac.targets.as_target`.
     max_evals, max_iter : int, optional
         Limits on the numbers of log-likelihood calls and of batches; with `validate`, for each run.
-        They are checked between batches.
+        They are checked between batches, and do not cut the survey of `Uniform` short, which takes
+        up to ten calls for each live point.
     max_time : float, optional
         A limit on the seconds of the run, checked in the same way. Such a run is not reproducible.
     max_init_blocks : int, default 1000
@@ -300,9 +301,9 @@ def sample(
     points of the run.
 
     Where points are drawn from bounds, a survey of the first draws looks for modes that have lost
-    their live points; see `Uniform`. A mode that no draw has seen is not detected, and no diagnostic
-    shows it; more live points find narrower modes. `NestedResult.unseen_share` tells which may have
-    been missed.
+    their live points; see `Uniform`. A mode that no draw has seen is not detected, and no
+    diagnostic shows it; more live points find narrower modes. `NestedResult.unseen_share` tells
+    which may have been missed.
     The bits of the result are the same on any number of threads, after a resume, and for a
     likelihood in Rust, Python or C that returns the same bits. A run that is extended to a smaller
     `dlogz` makes its independent points anew, and does not count those before.

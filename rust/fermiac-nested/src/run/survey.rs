@@ -10,6 +10,7 @@
 use super::Run;
 use super::climb::{Axes, Climb, PARTS};
 use crate::basins::Basins;
+use crate::bound::BoundKind;
 use crate::problem::{EvalBuffer, Problem};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
@@ -34,9 +35,9 @@ const STEPS: usize = 25;
 /// The scale of climbs from the highest of all points; from others it is the distance to the nearest
 /// higher one.
 const LONE_SCALE: f64 = 0.1;
-/// The largest number of calls for each live point: climbs end there, and there is no survey if the limit
-/// of the run leaves fewer.
-const CALLS: usize = 10;
+/// The largest numbers of calls for each live point, at which climbs end: the first ones, and those after
+/// the further draws.
+const CALLS: [usize; 2] = [5, 10];
 /// The address of the stream of further draws, above those of chains, proposals and probes.
 const ADDRESS: u64 = 1 << 36;
 
@@ -68,6 +69,7 @@ impl Peaks {
     }
 }
 
+/// A survey under way.
 struct Survey<'a, 'c> {
     problem: &'a Problem,
     context: &'a Context<'c>,
@@ -119,9 +121,9 @@ impl Survey<'_, '_> {
         Ok(())
     }
 
-    /// Climbs from the tops of modes that may lose their live points; returns whether there are several
-    /// modes.
-    fn climb(&mut self) -> Result<bool> {
+    /// Climbs from the tops of modes that may lose their live points, until the survey has made `most`
+    /// calls; returns whether there are several modes.
+    fn climb(&mut self, most: usize) -> Result<bool> {
         let (modes, labels) = (self.basins.all(), self.basins.labels());
         // Draws nearer to the top than half of the way to a higher one: others may be parted from it.
         let mut n_above = vec![0; modes.len()];
@@ -146,7 +148,7 @@ impl Survey<'_, '_> {
         let each = self.axes.circles.len() + PARTS.len();
         for _ in 0..STEPS {
             let n_calls = each * climbs.iter().filter(|climb| climb.is_active).count();
-            if n_calls == 0 || self.n_evals + n_calls > CALLS * self.n_live {
+            if n_calls == 0 || self.n_evals + n_calls > most {
                 break;
             }
             self.climb_together(&mut climbs, false)?;
@@ -195,15 +197,16 @@ impl Survey<'_, '_> {
 }
 
 impl Run {
-    /// Makes the survey when it is due. After an error it goes on where it ended.
+    /// Makes the survey when it is due. After an error it goes on where it ended. It is made whatever the
+    /// limit of calls, so that a run that is extended beyond a limit is the same as one without it.
     pub(super) fn survey(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let n_live = self.settings.n_live;
         let Some(record) = &self.rejection.record else { return Ok(()) };
-        let left = self.settings.max_evals.saturating_sub(self.n_evals);
         let peaks = &mut self.rejection.peaks;
-        let has_room = left > (CALLS * n_live) as u64 || !peaks.answers.is_empty();
-        let is_due = self.settings.probed && !peaks.is_surveyed;
-        if !is_due || !has_room || record.n_draws() < DRAWS * n_live {
+        let is_wanted = self.settings.probed
+            && matches!(self.settings.bound, BoundKind::Single | BoundKind::Multi)
+            && !peaks.is_surveyed;
+        if !is_wanted || record.n_draws() < DRAWS * n_live {
             return Ok(());
         }
         let (u, ell) = record.first_draws(MOST_DRAWS);
@@ -225,13 +228,14 @@ impl Run {
         };
         survey.basins.add(u, ell, 0, context)?;
         survey.test()?;
-        if survey.climb()? {
+        let [first, last] = CALLS.map(|calls| calls * n_live);
+        if survey.climb(first)? {
             let mut u = vec![0.0; (DRAWS * n_live).min(MOST_DRAWS) * dim];
             Stream::new(self.settings.key, Domain::Nested, ADDRESS, 0).fill_uniform(&mut u);
             let ell = survey.evaluate(&u)?;
             survey.basins.add(&u, &ell, survey.basins.len(), context)?;
             survey.test()?;
-            survey.climb()?;
+            survey.climb(last)?;
         }
         let mut peaks = survey.peaks;
         peaks.retain(|(ell, _)| *ell > self.level);
