@@ -17,6 +17,8 @@ use fermiac_base::simd::{Kernel, dispatch};
 /// number of all: their number of pairs takes time.
 const MANY_JOINED: usize = 6000;
 const MOST_JOINED: usize = 12_000;
+/// The number of points that are looked at together.
+const BLOCK: usize = 64;
 /// The depth of a valley, in nats.
 const DEPTH: f64 = 1.0;
 /// A join that does not exist.
@@ -46,8 +48,9 @@ pub(crate) struct Basins {
     higher: Vec<usize>,
     squares: Vec<f64>,
     ways: Vec<Way>,
-    /// The squared distances of its nearest neighbours, in ascending order.
+    /// The squared distances of its nearest neighbours, in ascending order, and the largest of them.
     nearest: Vec<f64>,
+    farthest: Vec<f64>,
     /// How often points were drawn about each as the top of a basin.
     tries: Vec<u32>,
     /// Whether points were last drawn about the basin of each.
@@ -76,6 +79,7 @@ impl Basins {
             neighbours,
             columns: vec![Vec::new(); circles.len()],
             nearest: Vec::new(),
+            farthest: Vec::new(),
             places: Vec::new(),
             u: Vec::new(),
             ell: Vec::new(),
@@ -146,20 +150,32 @@ impl Basins {
             self.ways.push(Way::Untested);
             self.tries.push(0);
             self.nearest.extend(std::iter::repeat_n(f64::INFINITY, count));
-            let (old, own) = self.nearest.split_at_mut(i * count);
-            for (j, &square) in squares.iter().enumerate() {
-                keep_least(own, square);
-                keep_least(&mut old[j * count..(j + 1) * count], square);
-                let is_higher = self.ell[j] >= *ell;
-                let low = if is_higher { i } else { j };
-                if square < self.squares[low] {
-                    self.squares[low] = square;
-                    self.higher[low] = if is_higher { j } else { i };
-                    self.ways[low] = Way::Untested;
-                }
+            self.farthest.push(f64::INFINITY);
+            let mut close = Vec::new();
+            for (block, squares) in squares.chunks(BLOCK).enumerate() {
+                let first = block * BLOCK;
+                close.clear();
+                dispatch(Close { of: self, first, squares, out: &mut close });
+                close.iter().for_each(|&j| self.join(j, squares[j - first]));
             }
         }
         Ok(())
+    }
+
+    /// Joins the last point and an earlier one if they are close enough.
+    fn join(&mut self, j: usize, square: f64) {
+        let (i, count) = (self.places.len() - 1, self.neighbours);
+        for k in [i, j] {
+            let list = &mut self.nearest[k * count..(k + 1) * count];
+            keep_least(list, square);
+            self.farthest[k] = list[count - 1];
+        }
+        let is_higher = self.ell[j] >= self.ell[i];
+        let (low, high) = if is_higher { (i, j) } else { (j, i) };
+        if square < self.squares[low] {
+            (self.squares[low], self.higher[low]) = (square, high);
+            self.ways[low] = Way::Untested;
+        }
     }
 
     /// Whether the nearest of the points that were joined when tops were last tried is in a basin in
@@ -185,11 +201,11 @@ impl Basins {
     /// half-way to where they are joined, row-major. Only the `looked_at` untested points with the
     /// longest joins are looked at.
     pub(crate) fn candidates(&self, looked_at: usize, most: usize) -> (Vec<usize>, Vec<f64>) {
-        let (dim, count) = (self.circles.len(), self.neighbours);
+        let dim = self.circles.len();
         let untested = |i: &usize| self.ways[*i] == Way::Untested && self.higher[*i] != NONE;
         let mut order: Vec<usize> = (0..self.places.len()).filter(untested).collect();
         order.sort_by(|&a, &b| self.squares[b].total_cmp(&self.squares[a]));
-        let is_top = |i: &usize| self.nearest[i * count + count - 1] < self.squares[*i];
+        let is_top = |i: &usize| self.farthest[*i] < self.squares[*i];
         let chosen: Vec<usize> =
             order.into_iter().take(looked_at).filter(is_top).take(most).collect();
         let mut middles = Vec::with_capacity(chosen.len() * dim);
@@ -277,6 +293,41 @@ impl Kernel for Squares<'_> {
             for (sum, other) in self.out.iter_mut().zip(column) {
                 *sum += square(*other, *x, *circle);
             }
+        }
+    }
+}
+
+/// The earlier points of a block that the last point may be joined to, or is a neighbour of.
+struct Close<'a> {
+    of: &'a Basins,
+    first: usize,
+    /// The squared distances of the points of the block from the last point.
+    squares: &'a [f64],
+    out: &'a mut Vec<usize>,
+}
+
+impl Kernel for Close<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { of, first, squares, out } = self;
+        let (i, n) = (of.places.len() - 1, squares.len());
+        let (ell, own, farthest) = (of.ell[i], of.squares[i], of.farthest[i]);
+        let others = &of.ell[first..first + n];
+        let joins = &of.squares[first..first + n];
+        let lists = &of.farthest[first..first + n];
+        let mut is_close = [0.0; BLOCK];
+        let rows = squares.iter().zip(others).zip(joins.iter().zip(lists));
+        for (flag, ((square, other), (join, list))) in is_close.iter_mut().zip(rows) {
+            let join = if *other >= ell { own } else { *join };
+            let limit = if *list > join { *list } else { join };
+            let limit = if farthest > limit { farthest } else { limit };
+            *flag = if *square < limit { 1.0 } else { 0.0 };
+        }
+        if is_close.iter().sum::<f64>() > 0.0 {
+            let flags = is_close[..n].iter().enumerate().filter(|(_, flag)| **flag > 0.0);
+            out.extend(flags.map(|(l, _)| first + l));
         }
     }
 }
