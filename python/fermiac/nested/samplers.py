@@ -442,9 +442,10 @@ class Learnt(Sampler):
     ----------
     .. [1] J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance
        sampling", Scandinavian Journal of Statistics, 2012, doi:10.1111/j.1467-9469.2011.00756.x.
-    .. [2] M. Preuss, "Niching the CMA-ES via nearest-better clustering", GECCO companion, 2010.
+    .. [2] M. Preuss, "Niching the CMA-ES via nearest-better clustering", GECCO companion, 2010,
+       doi:10.1145/1830761.1830793.
     .. [3] R. K. Ursem, "Multinational evolutionary algorithms", Congress on Evolutionary
-       Computation, 1999.
+       Computation, 1999, doi:10.1109/CEC.1999.785470.
     .. [4] J. U. Lange, "nautilus: boosting Bayesian importance nested sampling with deep learning",
        Monthly Notices of the Royal Astronomical Society, 2023, doi:10.1093/mnras/stad2441.
 
