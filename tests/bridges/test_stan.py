@@ -182,6 +182,8 @@ def test_models_are_destroyed(libraries: dict[bool, Path]) -> None:
     assert counter(libraries[False], "bs_test_models") == before + 1
     density = target._density
     del target
+    # The density alone keeps the model alive.
+    assert counter(libraries[False], "bs_test_models") == before + 1
     assert np.isfinite(density.log_density(X)).all()
     del density
     assert counter(libraries[False], "bs_test_models") == before

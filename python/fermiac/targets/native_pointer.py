@@ -609,6 +609,9 @@ def user_data_of(data: Any) -> tuple[int, Any]:
         if not 0 <= data <= sys.maxsize * 2 + 1:
             raise ArgumentError(f"user_data: {data} given, which is not an address")
         return data, None
+    if isinstance(data, ctypes.c_void_p):
+        # A cast would leave a cycle, which keeps the object until the garbage is collected.
+        return data.value or 0, data
     if isinstance(data, _POINTERS):
         return ctypes.cast(data, ctypes.c_void_p).value or 0, data
     if isinstance(data, ctypes.Array | ctypes.Structure | ctypes.Union):

@@ -217,6 +217,14 @@ class _Handle:
         return re.search(r"STAN_THREADS\s*=\s*true", self.text("bs_model_info"), re.I) is not None
 
 
+class _Address(ctypes.c_void_p):
+    """The address of a model, which lives at least as long as this object."""
+
+    def __init__(self, handle: _Handle) -> None:
+        super().__init__(handle.pointer)
+        self.handle = handle
+
+
 class StanTarget(ModelTarget):
     """A model of Stan with its data, made by `from_stan`."""
 
@@ -252,7 +260,7 @@ class StanTarget(ModelTarget):
                 handle.call["bs_log_density_gradient"],
                 dim,
                 "bridgestan",
-                user_data=handle.pointer,
+                user_data=_Address(handle),
                 free_message=handle.call["bs_free_error_msg"],
                 one_at_a_time=not handle.is_threaded,
             ),
