@@ -222,8 +222,9 @@ def test_what_independent_points_cost() -> None:
     np.testing.assert_array_equal(plain.draws, chained.draws)
     assert plain.log_evidence_volumes == chained.log_evidence_volumes
     second = second_of(chained)
-    assert chained.n_evals == plain.n_evals + second.n_tests + second.n_evals
-    assert chained.n_evals < 1.12 * plain.n_evals
+    n_search = chained.n_evals - (plain.n_evals + second.n_tests + second.n_evals)
+    assert 0 <= n_search <= 2 * 500
+    assert chained.n_evals < 1.18 * plain.n_evals
     np.testing.assert_allclose(
         formula(second.sample.draws), second.sample.log_densities, rtol=1e-12
     )
@@ -264,6 +265,13 @@ def test_doubts_about_a_fitted_density() -> None:
         with pytest.raises(ArgumentError, match=f"{name}: "):
             second.doubts(**{"log_evidence": 0.0, "stderr": 1.0, name: wrong})  # type: ignore[arg-type]
     assert "ESS of 50" in replace(second, ess=50.0).doubts(*masses)
+    assert not replace(second, cut_share=0.02).doubts(*masses)
+    assert "too low at 20% of the posterior" in replace(second, cut_share=0.2).doubts(*masses)
+    # Masses that drifted are no doubt about points that cover the posterior.
+    assert not second.doubts(masses[0] + 100 * masses[1], masses[1])
+    apart = second.log_evidence + 6 * second.log_evidence_stderr
+    tests = {"n_tests": 2000, "log_evidence_tests": apart, "log_evidence_tests_stderr": 1e-9}
+    assert "6.0 standard errors" in replace(second, **tests).doubts(*masses)
     assert second.sample.log_weights is not None
     heavy = second.sample.log_weights.copy()
     heavy[0] = heavy.max() + 6

@@ -186,7 +186,7 @@ def sample(
     max_evals, max_iter : int, optional
         Limits on the numbers of log-likelihood calls and of batches; with `validate`, for each run.
         They are checked between batches, and do not cut the survey of `Uniform` short, which takes
-        up to ten calls for each live point.
+        up to 18 calls for each live point.
     max_time : float, optional
         A limit on the seconds of the run, checked in the same way. Such a run is not reproducible.
     max_init_blocks : int, default 1000

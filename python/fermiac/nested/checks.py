@@ -49,13 +49,14 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
     if not result.converged:
         short = state.get("short") or _ended(result, state, max_time)
         found.append((ConvergenceWarning, short))
+    wrong = "the posterior draws are" if _is_of_points(result) else "the evidence is"
     z = result.rank_z
     if abs(z) > _RANKS:
         found.append(
             (
                 ConvergenceWarning,
                 f"the ranks of new points are not uniform (z = {z:.1f}): they are not uniform "
-                "above the level, and the evidence is probably wrong; use longer chains (for "
+                f"above the level, and {wrong} probably wrong; use longer chains (for "
                 "instance sampler=fermiac.nested.Slice(n_slices=...)) or a wider bound",
             )
         )
@@ -85,8 +86,8 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
             (
                 ConvergenceWarning,
                 "chains end where they began: the correlation of their ends with their starts is "
-                f"{memory:.2f} in most batches, so that the evidence is biased or drifts; make "
-                "them longer, or raise n_live where the run chose their length",
+                f"{memory:.2f} in most batches, so that {wrong} biased, or prior masses drift; "
+                "make them longer, or raise n_live where the run chose their length",
             )
         )
     found += _of_all_points(result)
@@ -135,6 +136,12 @@ def of_values(state: dict[str, Any]) -> list[Finding]:
             )
         )
     return found
+
+
+def _is_of_points(result: NestedResult) -> bool:
+    """Return whether log Z is that of points of known densities, which do not depend on ranks."""
+    second = result.importance
+    return second is not None and result.log_evidence == second.log_evidence
 
 
 def _of_all_points(result: NestedResult) -> list[Finding]:
@@ -187,8 +194,7 @@ def _outside(result: NestedResult) -> list[Finding]:
     n_batches = np.count_nonzero(trace["missed"])
     if n_batches <= _FEW_BATCHES or gammainc(n_batches, by_chance) > _CHANCE:
         return []
-    second = result.importance
-    if second is not None and result.log_evidence == second.log_evidence:
+    if _is_of_points(result):
         wrong = "the posterior draws are probably wrong, and log Z rests on points outside"
     else:
         wrong = "the evidence is probably too small and the posterior wrong"

@@ -31,7 +31,9 @@ _HEAVY = 0.7
 _DOMINANT = 0.05
 #: The least effective sample size of points of a fitted density, and as a share of them.
 _LEAST = 100
-_SPARSE = 0.1
+_SPARSE = 0.02
+#: The largest share of the posterior where a fitted density may be too low.
+_UNCOVERED = 0.05
 #: Standard errors by which it may be below the estimate from prior masses.
 _DIFFERENT = 4.0
 
@@ -55,15 +57,17 @@ class ImportanceEvidence(Result):
         Its standard error; see the notes.
     log_evidence_tests : float
         The logarithm of the evidence from the test points alone, to which no bound was fitted; for
-        a fitted density, from the pilot's points.
+        a fitted density, from the last pilot's points.
     log_evidence_tests_stderr : float
         Its standard error.
     n_tests : int
-        The number of test points, or of the pilot's.
+        The number of test points, or of the last pilot's.
     cut_share : float
-        The share of the evidence where test points alone count, since bounds cut it off.
+        The share of the evidence where test points alone count, since bounds cut it off. For a
+        fitted density: the share of the posterior, by prior masses, where the density is so low
+        that one draw would have 2 % of the weights.
     n_cut : int
-        The number of test points there.
+        The number of test points there; for a fitted density, of points of the posterior.
     ess : float
         The effective sample size (Σw)² / Σw² of the weights.
     khat : float
@@ -78,7 +82,7 @@ class ImportanceEvidence(Result):
     sample : Sample
         All points of the bounds in the order of the draws, test points last, with log-weights on an
         absolute scale: the mean of their exponentials is the evidence. A point before the last
-        bound that cut it off has none. For a fitted density, its points without the pilot's.
+        bound that cut it off has none. For a fitted density, its points without those of pilots.
 
     Notes
     -----
@@ -105,13 +109,23 @@ class ImportanceEvidence(Result):
     *Points of a fitted density.* The ends of chains have no known density. So a mixture is fitted
     to the posterior points of the run: Student's t laws, split in two as long as that pays; for
     each cluster a normal copula with the margins of its points; and, as a defence, wider laws, some
-    of them about points by powers of the likelihood, and the prior itself [4]_. It is fitted again
-    to a pilot of 2 % of the evaluations (500 to 4000), which also adapts the weights of its parts
-    [5]_. If the error will be less than half of that by prior masses, points are then drawn until
-    it is expected to be 0.01, up to 10 % of the evaluations. The mean of their weights estimates
-    the evidence, with the error of independent draws. `doubts` are raised if few of them carry the
-    weights. A mode that the chains have lost is mostly missing here as well; so there is no such
-    estimate with less than 30 live points for each cluster of points.
+    of them about points by powers of the likelihood, and the prior itself [4]_.
+
+    Chains may have lost modes. So the points of the run, of which at most 4096 are looked at, are
+    first searched for tops that valleys part from higher points. From those of modes with few
+    points climbs lead to the peaks, and the mixture has the normal law about each peak. If there
+    are several modes and no survey was made (see `Uniform`), up to 6,144 more draws from the prior
+    join the search, 4 % of the evaluations at most.
+
+    Pilots of 2 % of the evaluations each (500 to 4000 draws) adapt the weights of the parts [5]_.
+    After each the mixture is also fitted again to all points so far, and the better of both is
+    kept. There are at most eight pilots, and no other one once the effective sample size is a
+    fifth of the draws. If the error will be less than half of that by prior masses, points are
+    then drawn until it is expected to be 0.01, up to 10 % of the evaluations. The mean of their
+    weights estimates the evidence, with the error of independent draws.
+
+    `doubts` are raised if few points carry the weights, or if the density is too low at points of
+    the run. There is no such estimate with less than 30 live points for each cluster of points.
 
     References
     ----------
@@ -194,8 +208,9 @@ class ImportanceEvidence(Result):
         Returns
         -------
         str
-            A reason: the run ended early; few points carry the weights; the test points alone, or
-            the prior masses, give another evidence.
+            A reason: the run ended early; few points carry the weights; a fitted density is too low
+            at points of the run; the test points alone, or, for points of bounds, the prior masses
+            give another evidence.
 
         Raises
         ------
@@ -207,6 +222,11 @@ class ImportanceEvidence(Result):
         fault = self._fault()
         if fault:
             return fault
+        if self.is_fitted:
+            # Where the density covers all points of the run, the masses have drifted instead.
+            if self.cut_share > _UNCOVERED:
+                return f"the fitted density is too low at {self.cut_share:.0%} of the posterior"
+            return ""
         below = log_evidence - self.log_evidence
         error = float(np.hypot(stderr, self.log_evidence_stderr))
         if below > _DIFFERENT * error > 0:
@@ -229,11 +249,14 @@ class ImportanceEvidence(Result):
                 f"{self.khat:.2f}"
             )
         apart = abs(self.log_evidence_tests - self.log_evidence)
-        is_known = self.n_tests >= _FEW and self.log_evidence_tests_stderr > 0
-        if is_known and apart > _APART * self.log_evidence_tests_stderr:
+        error = self.log_evidence_tests_stderr
+        if self.is_fitted:
+            # The pilot is independent of the estimate.
+            error = float(np.hypot(error, self.log_evidence_stderr))
+        if self.n_tests >= _FEW and error > 0 and apart > _APART * error:
             return (
                 f"the test points alone give log Z = {self.log_evidence_tests:.6g}, which differs "
-                f"by {apart / self.log_evidence_tests_stderr:.1f} of their standard errors"
+                f"by {apart / error:.1f} standard errors"
             )
         return ""
 

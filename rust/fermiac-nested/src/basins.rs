@@ -13,9 +13,7 @@ use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, dispatch};
 
-/// The number of points after which only those near to basins in question are joined, and the largest
-/// number of all: their number of pairs takes time.
-const MANY_JOINED: usize = 6000;
+/// The largest number of points: their number of pairs takes time.
 const MOST_JOINED: usize = 12_000;
 /// The number of points that are looked at together.
 const BLOCK: usize = 64;
@@ -38,6 +36,8 @@ pub(crate) struct Basins {
     circles: Vec<bool>,
     /// The number of nearest points that are lower than the top of a basin.
     neighbours: usize,
+    /// After so many points only those near to basins in question are joined.
+    many: usize,
     /// Of each point: its place in the record, its coordinates and log-likelihood.
     places: Vec<usize>,
     u: Vec<f64>,
@@ -57,6 +57,15 @@ pub(crate) struct Basins {
     in_question: Vec<bool>,
 }
 
+/// Which untested points are looked at first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum First {
+    /// Those with the longest joins, for points of one density.
+    Longest,
+    /// The highest ones.
+    Highest,
+}
+
 /// A basin.
 #[derive(Debug, Clone)]
 pub(crate) struct Basin {
@@ -72,11 +81,12 @@ pub(crate) struct Basin {
 
 impl Basins {
     /// No points yet. A point may be a top if it is higher than its `neighbours` nearest points, at least
-    /// one.
-    pub(crate) fn new(circles: &[bool], neighbours: usize) -> Self {
+    /// one. After `many` points only those near to basins in question are joined.
+    pub(crate) fn new(circles: &[bool], neighbours: usize, many: usize) -> Self {
         Self {
             circles: circles.to_vec(),
             neighbours,
+            many,
             columns: vec![Vec::new(); circles.len()],
             nearest: Vec::new(),
             farthest: Vec::new(),
@@ -137,7 +147,7 @@ impl Basins {
             if k.is_multiple_of(64) {
                 context.poll()?;
             }
-            if !ell.is_finite() || (i >= MANY_JOINED && !self.is_in_question(row)) {
+            if !ell.is_finite() || (i >= self.many && !self.is_in_question(row)) {
                 continue;
             }
             self.distances(row, &mut squares);
@@ -197,14 +207,22 @@ impl Basins {
         self.nearest_of(row, self.places.len())
     }
 
-    /// At most `most` points that may be tops, those with the longest joins first, and the points
-    /// half-way to where they are joined, row-major. Only the `looked_at` untested points with the
-    /// longest joins are looked at.
-    pub(crate) fn candidates(&self, looked_at: usize, most: usize) -> (Vec<usize>, Vec<f64>) {
+    /// At most `most` points that may be tops, and the points half-way to where they are joined,
+    /// row-major. Only the first `looked_at` untested points in an order are looked at.
+    pub(crate) fn candidates(
+        &self,
+        first: First,
+        looked_at: usize,
+        most: usize,
+    ) -> (Vec<usize>, Vec<f64>) {
         let dim = self.circles.len();
         let untested = |i: &usize| self.ways[*i] == Way::Untested && self.higher[*i] != NONE;
         let mut order: Vec<usize> = (0..self.places.len()).filter(untested).collect();
-        order.sort_by(|&a, &b| self.squares[b].total_cmp(&self.squares[a]));
+        let measure = |i: usize| match first {
+            First::Longest => self.squares[i],
+            First::Highest => self.ell[i],
+        };
+        order.sort_by(|&a, &b| measure(b).total_cmp(&measure(a)));
         let is_top = |i: &usize| self.farthest[*i] < self.squares[*i];
         let chosen: Vec<usize> =
             order.into_iter().take(looked_at).filter(is_top).take(most).collect();
@@ -234,8 +252,8 @@ impl Basins {
             self.tries[top] += 1;
             is_tried[top] = true;
         }
-        let tops: Vec<usize> = self.all().iter().map(|basin| basin.top).collect();
-        self.in_question = self.labels().into_iter().map(|k| is_tried[tops[k]]).collect();
+        let (basins, labels) = self.labelled();
+        self.in_question = labels.into_iter().map(|k| is_tried[basins[k].top]).collect();
     }
 
     fn is_top(&self, i: usize) -> bool {
@@ -249,30 +267,26 @@ impl Basins {
         order
     }
 
-    /// The number of the basin of each point: basins are numbered from the highest, which is that of the
-    /// highest point.
-    pub(crate) fn labels(&self) -> Vec<usize> {
-        let mut n_basins = 0;
-        let mut labels = vec![0; self.places.len()];
-        for i in self.order() {
-            labels[i] = if self.is_top(i) { n_basins } else { labels[self.higher[i]] };
-            n_basins += usize::from(self.is_top(i));
-        }
-        labels
-    }
-
     /// All basins, the highest first.
     pub(crate) fn all(&self) -> Vec<Basin> {
-        let labels = self.labels();
+        self.labelled().0
+    }
+
+    /// All basins, the highest first, and the number of the basin of each point.
+    pub(crate) fn labelled(&self) -> (Vec<Basin>, Vec<usize>) {
         let mut basins: Vec<Basin> = Vec::new();
+        let mut labels = vec![0; self.places.len()];
         for i in self.order() {
-            if labels[i] == basins.len() {
+            if self.is_top(i) {
+                labels[i] = basins.len();
                 let (apart, tries) = (self.squares[i].sqrt(), self.tries[i]);
                 basins.push(Basin { top: i, members: Vec::new(), apart, tries });
+            } else {
+                labels[i] = labels[self.higher[i]];
             }
             basins[labels[i]].members.push(self.places[i]);
         }
-        basins
+        (basins, labels)
     }
 }
 

@@ -85,9 +85,10 @@ pub struct Importance {
     pub log_evidence: f64,
     /// Its standard error.
     pub log_evidence_stderr: f64,
-    /// The share of the evidence from points that bounds cut off.
+    /// The share of the evidence from points that bounds cut off; of a fitted density that of the
+    /// posterior where it is too low.
     pub cut_share: f64,
-    /// The number of test points there.
+    /// The number of test points there, or of points of the posterior.
     pub n_cut: u64,
     /// The evidence from test points alone, and its standard error.
     pub log_evidence_tests: f64,

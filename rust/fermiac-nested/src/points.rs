@@ -41,6 +41,11 @@ impl Points {
         Self { dim, n_extras, ..Self::default() }
     }
 
+    /// The number of coordinates.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
     /// The number of points.
     pub fn len(&self) -> usize {
         self.ell.len()

@@ -303,11 +303,6 @@ impl BatchGeometry {
         (self.shapes.len() - 1).max(1)
     }
 
-    /// The cuts of circles.
-    pub(crate) fn cut(&self) -> &Cut {
-        &self.cut
-    }
-
     /// The parts of rows, or 0 if there is one part.
     pub(crate) fn parts_of(&self, rows: &[f64]) -> Vec<usize> {
         let mut room = Vec::new();

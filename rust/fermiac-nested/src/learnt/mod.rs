@@ -46,6 +46,8 @@ use weights::ess;
 
 /// A top of a basin is higher than so many of its nearest points, and one more for each dimension.
 const NEIGHBOURS: usize = 2;
+/// After so many points only those near to basins in question are joined.
+const MANY: usize = 6000;
 /// The shape of the tail of weights above which few of them decide, unless the effective size is this
 /// share of the number, and the least 1 - k of a law with a mean.
 const HEAVY_TAIL: f64 = 0.7;
@@ -226,7 +228,7 @@ impl Run {
             rest: 1.0,
             n_topping: 0,
             n_clusters: 1,
-            basins: Basins::new(&problem.circles(), problem.dim() + NEIGHBOURS),
+            basins: Basins::new(&problem.circles(), problem.dim() + NEIGHBOURS, MANY),
             n_joined: 0,
             n_probed: 0,
             n_tests: 0,

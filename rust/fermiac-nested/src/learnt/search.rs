@@ -2,7 +2,7 @@
 
 use super::weights::{ess, power_of, weights};
 use super::{Phase, Run, ln_add};
-use crate::basins::Basin;
+use crate::basins::{Basin, First};
 use crate::problem::Problem;
 use crate::proposals::Density;
 use fermiac_base::Result;
@@ -65,7 +65,7 @@ impl Run {
         self.basins.add(&self.record.u[start * dim..n * dim], &ell, start, context)?;
         let share = if self.explores() { FIRST_TESTS } else { TESTS };
         let most = (share * self.settings.n_round as f64) as usize;
-        let (chosen, middles) = self.basins.candidates(LOOKED_AT, most);
+        let (chosen, middles) = self.basins.candidates(First::Longest, LOOKED_AT, most);
         if !chosen.is_empty() && (self.phase == Phase::Rising || self.n_open > 0) {
             let at = self.record.len();
             self.evaluate(&middles, problem, context)?;

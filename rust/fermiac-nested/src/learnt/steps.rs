@@ -549,8 +549,13 @@ impl Run {
             tempered.extend(resampled(&weights, size)?);
         }
         let (above, log_x) = self.above(of_power);
-        let target =
-            Target { points: &rows, tempered: &tempered, above: &above, log_x: log_x.min(0.0) };
+        let target = Target {
+            points: &rows,
+            tempered: &tempered,
+            above: &above,
+            uncut: &[],
+            log_x: log_x.min(0.0),
+        };
         fit(&target, &self.circles, self.settings.key, context)
     }
 

@@ -5,7 +5,7 @@
 use super::component::{Component, Regression};
 use super::weights::{cut, ess, power_of, weights};
 use super::{Run, Settings, Status};
-use crate::basins::{Basin, Basins};
+use crate::basins::{Basin, Basins, First};
 use crate::chains::Cut;
 use crate::points::{Origin, Points};
 use crate::problem::{CubePrior, Edge, Likelihood, OnNan, Problem};
@@ -119,7 +119,7 @@ fn a_thinned_density_integrates_to_one_and_is_that_of_its_draws() {
     for (row, ell) in u.chunks_exact(2).zip(&ell) {
         above.push(row, &[], *ell, &[], origin);
     }
-    let target = Target { points: &u, tempered: &u, above: &above, log_x: -2.0 };
+    let target = Target { points: &u, tempered: &u, above: &above, uncut: &[], log_x: -2.0 };
     let density = fit(&target, &[false; 2], 1, &context).unwrap().unwrap();
     let options = TrainOptions { widths: vec![16; 2], max_epochs: 40, ..TrainOptions::default() };
     let fitted = train(Rows::new(&u, 2), &ell, &options, 1, &context).unwrap();
@@ -192,12 +192,12 @@ fn basins_are_those_of_the_peaks() {
     let mut u = vec![0.0; 2 * 400];
     stream.fill_uniform(&mut u);
     let ell: Vec<f64> = u.chunks_exact(2).map(three_peaks).collect();
-    let mut basins = Basins::new(&[false; 2], 4);
+    let mut basins = Basins::new(&[false; 2], 4, usize::MAX);
     // In two parts, with places that begin at 10.
     basins.add(&u[..400], &ell[..200], 10, &context).unwrap();
     basins.add(&u[400..], &ell[200..], 210, &context).unwrap();
     assert_eq!(basins.all().len(), 1);
-    let (chosen, middles) = basins.candidates(200, 40);
+    let (chosen, middles) = basins.candidates(First::Longest, 200, 40);
     assert!(chosen.len() >= 2 && chosen.len() * 2 == middles.len());
     let of_middles: Vec<f64> = middles.chunks_exact(2).map(three_peaks).collect();
     basins.learn(&chosen, &of_middles);
@@ -221,7 +221,7 @@ fn basins_are_those_of_the_peaks() {
     basins.tried(&[all[1].top]);
     assert_eq!(basins.all()[1].tries, 1);
     basins.add(&[0.5, 0.8], &[three_peaks(&[0.5, 0.8])], 410, &context).unwrap();
-    let (chosen, middles) = basins.candidates(200, 40);
+    let (chosen, middles) = basins.candidates(First::Longest, 200, 40);
     let of_middles: Vec<f64> = middles.chunks_exact(2).map(three_peaks).collect();
     basins.learn(&chosen, &of_middles);
     assert_eq!(basins.all().len(), 3);
@@ -239,9 +239,9 @@ fn one_peak_has_one_basin_and_circles_close() {
     };
     let ell: Vec<f64> = u.chunks_exact(3).map(peak).collect();
     for is_circle in [true, false] {
-        let mut basins = Basins::new(&[is_circle, false, false], 5);
+        let mut basins = Basins::new(&[is_circle, false, false], 5, usize::MAX);
         basins.add(&u, &ell, 0, &context).unwrap();
-        let (chosen, middles) = basins.candidates(200, 60);
+        let (chosen, middles) = basins.candidates(First::Longest, 200, 60);
         let of_middles: Vec<f64> = middles.chunks_exact(3).map(peak).collect();
         basins.learn(&chosen, &of_middles);
         // Without the circle the peak is at both ends of the axis.

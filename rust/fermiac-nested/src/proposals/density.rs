@@ -167,9 +167,62 @@ impl Density {
                 added.extend(nearest.and_then(|(law, _)| law.moved(centre.clone(), factor)));
             }
         }
+        self.add_laws(added, share);
+    }
+
+    /// Adds laws about a peak with a covariance matrix, row-major; if it is empty or not positive definite,
+    /// about a point.
+    pub(crate) fn add_peak(&mut self, peak: &[f64], covariance: &[f64], share: f64) {
+        let mut centre = peak.to_vec();
+        self.cut.rotate(&mut centre);
+        let law = (!covariance.is_empty()).then(|| Student::of(centre, &mut covariance.to_vec()));
+        let Some(law) = law.flatten() else {
+            self.add_about(peak, share);
+            return;
+        };
+        let wide = law.stretched(STRETCH, WIDER_DF);
+        self.add_laws([law].into_iter().chain(wide).collect(), share);
+    }
+
+    /// Adds a mixture fitted to those of some points of the target where the density is too low by a factor,
+    /// compared with the median of all, and wider laws about its parts. Their share is that of the points.
+    pub(crate) fn cover(
+        &mut self,
+        points: &[f64],
+        ell: &[f64],
+        factor: f64,
+        context: &Context<'_>,
+    ) -> Result<()> {
+        let logs = self.ln_densities(points, context)?;
+        let ratios: Vec<f64> = ell.iter().zip(&logs).map(|(ell, log)| ell - log).collect();
+        let mut sorted = ratios.clone();
+        sorted.sort_by(f64::total_cmp);
+        let most = sorted[sorted.len() / 2] + ln(factor);
+        let rows = points.chunks_exact(self.dim).zip(&ratios);
+        let mut low: Vec<f64> =
+            rows.filter(|(_, ratio)| **ratio > most).flat_map(|(row, _)| row).copied().collect();
+        low.chunks_exact_mut(self.dim).for_each(|row| self.cut.rotate(row));
+        let labels = vec![0; low.len() / self.dim];
+        if labels.is_empty() {
+            return Ok(());
+        }
+        let Some(mixture) = Mixture::fit(&low, self.dim, &labels, context)? else { return Ok(()) };
+        let share = labels.len() as f64 / ratios.len() as f64;
+        let wide = mixture.parts.iter().filter_map(|part| part.stretched(STRETCH, WIDER_DF));
+        let wide: Vec<Student> = wide.collect();
+        self.add_laws(wide, WIDER * share);
+        self.add_laws(mixture.parts, share);
+        Ok(())
+    }
+
+    /// Adds laws with equal weights, whose sum is a share.
+    fn add_laws(&mut self, laws: Vec<Student>, share: f64) {
+        if laws.is_empty() {
+            return;
+        }
         self.weights.iter_mut().for_each(|w| *w *= 1.0 - share);
-        let each = share / added.len().max(1) as f64;
-        for law in added {
+        let each = share / laws.len() as f64;
+        for law in laws {
             self.add(Part::Student(Box::new(law)), each);
         }
         let sum: f64 = self.weights.iter().sum();
@@ -432,6 +485,52 @@ mod tests {
             let share = drawn.len() as f64 / 40_000.0;
             assert!((mass - share).abs() < 0.012, "{circle}: {mass} {share}");
             assert!(share > 0.9, "{share}");
+        }
+    }
+
+    #[test]
+    fn points_of_low_density_are_covered() {
+        let context = Context::serial();
+        let mut density = fitted(true);
+        // A fifth of the points is where the density is that of the defence alone.
+        let mut stream = Stream::new(5, Domain::User, 0, 0);
+        let mut rows = points(1000);
+        for row in rows.chunks_exact_mut(2).take(200) {
+            row.copy_from_slice(&[0.5 + 0.01 * stream.normal(), 0.1 + 0.003 * stream.normal()]);
+        }
+        let low = |density: &Density| {
+            let logs = density.ln_densities(&rows[..400], &context).unwrap();
+            logs.iter().sum::<f64>() / 200.0
+        };
+        let before = low(&density);
+        let ell = vec![0.0; 1000];
+        let n_parts = density.parts.len();
+        density.cover(&rows, &ell, 1e12, &context).unwrap();
+        assert_eq!(density.parts.len(), n_parts);
+        density.cover(&rows, &ell, 30.0, &context).unwrap();
+        // The ln of the mean density of the added law is 6.6, and its share a sixth.
+        assert!(before < 0.0 && low(&density) > 4.5, "{before} {}", low(&density));
+        assert!((density.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn laws_about_peaks_have_their_covariance() {
+        let context = Context::serial();
+        for (covariance, is_known) in [(vec![1e-4, 0.0, 0.0, 1e-6], true), (Vec::new(), false)] {
+            let mut density = fitted(true);
+            let n_parts = density.parts.len();
+            density.add_peak(&[0.3, 0.1], &covariance, 0.5);
+            assert_eq!(density.parts.len(), n_parts + 2);
+            let logs = density.ln_densities(&[0.3, 0.1, 0.33, 0.1, 0.3, 0.103], &context).unwrap();
+            // A quarter of either law, of which the wider one has 2.5 times the axes.
+            if is_known {
+                assert!(
+                    (logs[0] - ln(0.25 * 1.16 / (std::f64::consts::TAU * 1e-5))).abs() < 0.02,
+                    "{logs:?}"
+                );
+                assert!((logs[1] - logs[2]).abs() < 1e-6);
+            }
+            assert!(logs[0] > logs[1] && logs[0] > logs[2]);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Density, Start};
 use crate::bound::{Bound, BoundKind, FitOptions};
-use crate::chains::BatchGeometry;
+use crate::chains::{BatchGeometry, Cut};
 use crate::points::Points;
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
@@ -16,7 +16,9 @@ pub(crate) struct Target<'a> {
     pub(crate) tempered: &'a [f64],
     /// Points that hold most of the target, by which its modes are told apart.
     pub(crate) above: &'a Points,
-    /// The ln of their prior mass.
+    /// Further places that the cuts of circles are to be far from.
+    pub(crate) uncut: &'a [f64],
+    /// The ln of the prior mass of the points above.
     pub(crate) log_x: f64,
 }
 
@@ -48,7 +50,7 @@ pub(crate) fn fit(
         labels: &labels,
         tempered: target.tempered,
         tempered_labels: &tempered_labels,
-        cut: geometry.cut().clone(),
+        cut: Cut::new(&[target.above.u.as_slice(), target.uncut].concat(), dim, circles),
     };
     Density::fit(start, dim, context)
 }

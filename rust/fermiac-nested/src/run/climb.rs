@@ -23,6 +23,7 @@ const GAIN: f64 = 0.05;
 const SMALL: u32 = 2;
 
 /// The axes of the cube for climbs.
+#[derive(Clone, Copy)]
 pub(super) struct Axes<'a> {
     /// Whether each is a circle.
     pub(super) circles: &'a [bool],
@@ -32,7 +33,7 @@ pub(super) struct Axes<'a> {
 
 impl Axes<'_> {
     /// A point moved by a part of a step.
-    fn moved(&self, u: &[f64], step: &[f64], part: f64) -> Vec<f64> {
+    pub(super) fn moved(&self, u: &[f64], step: &[f64], part: f64) -> Vec<f64> {
         let axes = u.iter().zip(step).zip(self.circles);
         axes.map(|((u, step), circle)| {
             let to = u + part * step;

@@ -1,29 +1,46 @@
 //! The end of a run without known densities of its points: independent draws from a density fitted to
 //! the posterior, for an importance estimate of the evidence.
 //!
-//! A pilot of draws adapts the weights of the density's parts, and tells how many draws the estimate
-//! needs. The estimate takes none of the pilot's points, so that its density does not depend on them.
+//! First a search from the points of the run finds peaks of modes that the chains have lost. Then
+//! pilots of draws adapt the density: it is fitted again to the points of each pilot, until one has a
+//! good effective sample size. The last pilot tells how many draws the estimate needs. The estimate takes
+//! none of the pilots' points, so that its density does not depend on them. An estimate that has hardly
+//! any effective points becomes a pilot, and there is another one.
 
 use super::Run;
+use super::fitting::{ABOVE, Posterior};
+use super::peaks::{Means, Peak, PeakSearch};
 use super::state::{Phase, STATUSES, Status};
+use super::survey::further_draws;
 use crate::importance::Importance;
-use crate::points::{Origin, Points};
 use crate::problem::Problem;
-use crate::proposals::{Density, Target, fit};
-use crate::{n_alive, volumes};
+use crate::proposals::Density;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
-use fermiac_base::rng::{Domain, Scheme, Stream, resample};
+use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
 use std::cell::RefCell;
 
-/// The most draws of the stage, and those of its pilot, as shares of the run's evaluations.
+/// The most draws of the estimate, and those of a pilot, as shares of the run's evaluations.
 const SHARE: f64 = 0.1;
 const PILOT_SHARE: f64 = 0.02;
-/// The least and the largest number of draws of the pilot, and the least of the estimate.
+/// The least and the largest number of draws of a pilot, and the least of the estimate.
 const PILOT: [u64; 2] = [500, 4000];
 const FEWEST: u64 = 500;
+/// The largest number of pilots, and the relative variance of the weights after which there is another
+/// one.
+const PILOTS: usize = 8;
+const POOR: f64 = 4.0;
+/// The largest number of points of the run from which the search begins.
+const SEARCHED: usize = 4096;
+/// The most calls of the search before it looks for the shapes of peaks, and of all, in draws of a pilot;
+/// half of the first ones are tests for valleys.
+const CALLS: [usize; 2] = [1, 2];
+/// The most further draws from the prior, as a share of the run's evaluations.
+const FURTHER_SHARE: f64 = 0.04;
+/// The share of the posterior above the level from which on peaks matter.
+const MATTERS: f64 = 0.99;
 /// The aim for the error of log Z.
 const AIM: f64 = 0.01;
 /// The estimate is made if its error is expected to be smaller than this many of that by prior
@@ -31,31 +48,27 @@ const AIM: f64 = 0.01;
 const WORTH: f64 = 0.5;
 /// The least effective sample size of a pilot that tells how many draws are needed.
 const LEAST_ESS: f64 = 30.0;
+/// An estimate of a smaller effective sample size, or a smaller share of its draws, is made once more.
+const LEAST_OF_ESTIMATE: f64 = 100.0;
+const SPARSE: f64 = 0.02;
 /// Draws of one round.
 const ROUND: u64 = 4096;
-/// The largest number of posterior points that the density is fitted to.
-const POINTS: usize = 3000;
-/// The powers of the likelihood of tempered points, and the number of points of each.
-const POWERS: [f64; 2] = [0.5, 0.2];
-const TEMPERED: usize = 750;
 /// The estimate is not made with fewer live points for each cluster: modes may have been lost.
 const EACH: usize = 30;
-/// The share of the posterior above the level at which points are split into parts.
-const ABOVE: f64 = 0.9;
-/// The address of the streams of rounds, above those of volumes; of the estimate, above the pilot's;
-/// and that of the stream that resamples points.
+/// The address of the streams of rounds, above those of volumes; the number of addresses of a pilot;
+/// and that of the estimate, above the pilots'.
 const ADDRESS: u64 = 1 << 59;
+const OF_PILOT: u64 = 1 << 32;
 const ESTIMATE: u64 = 1 << 40;
-const RESAMPLED: u64 = 1 << 41;
 
 /// Points drawn from a density, those within the cube, and the number of all.
 #[derive(Debug, Clone, Default)]
-struct Drawn {
-    u: Vec<f64>,
+pub(super) struct Drawn {
+    pub(super) u: Vec<f64>,
     ell: Vec<f64>,
     /// The ln of their density.
     ln_density: Vec<f64>,
-    n: u64,
+    pub(super) n: u64,
 }
 
 /// The state of the stage.
@@ -63,19 +76,32 @@ struct Drawn {
 pub(super) struct Finish {
     /// The status of the run after it.
     ended: Status,
+    /// The most further draws from the prior.
+    further: u64,
+    is_searched: bool,
+    /// The log-likelihoods that the search asked for.
+    answers: Vec<f64>,
+    peaks: Vec<Peak>,
+    /// The pilots before the last one.
+    earlier: Vec<Drawn>,
     pilot: Drawn,
     estimate: Drawn,
     /// The number of draws of each; that of the estimate is 0 until the pilot has ended, and if it is
     /// not worth its calls.
     wanted: [u64; 2],
+    /// Whether there was an estimate of too few effective points, which is one of the earlier pilots.
+    has_failed: bool,
     is_done: bool,
-    /// Not saved, since it follows from the points.
-    density: Option<Density>,
+    /// The share and the number of points of the posterior where the density is too low.
+    uncovered: (f64, u64),
+    /// The density, and the number of pilots that it is adapted to. Not saved, since it follows from
+    /// the points.
+    density: Option<(usize, Density)>,
 }
 
 impl Drawn {
     /// Weights relative to their mean, over all draws, its ln, and its relative variance for one draw.
-    fn weights(&self) -> (Vec<f64>, f64, f64) {
+    pub(super) fn weights(&self) -> (Vec<f64>, f64, f64) {
         let logs: Vec<f64> =
             self.ell.iter().zip(&self.ln_density).map(|(ell, density)| ell - density).collect();
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -88,6 +114,20 @@ impl Drawn {
         weights.iter_mut().for_each(|w| *w /= mean);
         let variance = weights.iter().map(|w| w * w).sum::<f64>() / n - 1.0;
         (weights, top + ln(mean), variance)
+    }
+
+    /// Whether a point has a likelihood above 0.
+    pub(super) fn is_possible(&self) -> bool {
+        self.ell.iter().any(|ell| *ell > f64::NEG_INFINITY)
+    }
+
+    /// The ln of the mean square of the weights of draws from another density, but for a constant.
+    fn spread(&self, density: &Density, context: &Context<'_>) -> Result<f64> {
+        let others = density.ln_densities(&self.u, context)?;
+        let rows = self.ell.iter().zip(&self.ln_density).zip(&others);
+        let logs: Vec<f64> = rows.map(|((ell, own), other)| 2.0 * ell - own - other).collect();
+        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Ok(top + ln(logs.iter().map(|log| exp(log - top)).sum::<f64>()))
     }
 
     fn persist(&mut self, dim: usize, codec: &mut Codec) -> Result<()> {
@@ -108,9 +148,31 @@ impl Drawn {
 }
 
 impl Finish {
+    /// The stage before its first evaluation, with so many draws of each pilot, and at most so many further
+    /// ones from the prior.
+    fn new(ended: Status, pilot: u64, further: u64) -> Self {
+        Self {
+            ended,
+            further,
+            is_searched: false,
+            answers: Vec::new(),
+            peaks: Vec::new(),
+            earlier: Vec::new(),
+            pilot: Drawn::default(),
+            estimate: Drawn::default(),
+            wanted: [pilot, 0],
+            has_failed: false,
+            is_done: false,
+            uncovered: (0.0, 0),
+            density: None,
+        }
+    }
+
     /// The number of evaluations of the stage.
     pub(super) fn n_evals(&self) -> u64 {
-        (self.pilot.ell.len() + self.estimate.ell.len()) as u64
+        let pilots = self.earlier.iter().chain([&self.pilot]);
+        let of_pilots: usize = pilots.map(|drawn| drawn.ell.len()).sum();
+        (self.answers.len() + of_pilots + self.estimate.ell.len()) as u64
     }
 
     /// The estimate, if there is one.
@@ -129,8 +191,8 @@ impl Finish {
             log_weights: weights.iter().map(|w| ln(*w) + scale).collect(),
             log_evidence,
             log_evidence_stderr: (variance / (n - 1.0)).sqrt(),
-            cut_share: 0.0,
-            n_cut: 0,
+            cut_share: self.uncovered.0,
+            n_cut: self.uncovered.1,
             log_evidence_tests: log_tests,
             log_evidence_tests_stderr: (of_tests / (self.pilot.n as f64 - 1.0)).sqrt(),
             counts: Vec::new(),
@@ -154,24 +216,16 @@ impl Run {
             let most = self.settings.max_evals.saturating_sub(self.n_evals);
             let pilot = (PILOT_SHARE * self.n_evals as f64) as u64;
             let pilot = pilot.clamp(PILOT[0], PILOT[1]);
-            if pilot > most {
+            let further = (FURTHER_SHARE * self.n_evals as f64) as u64;
+            if pilot * (2 + CALLS[1] as u64) + further > most {
                 return;
             }
-            self.finish = Some(Finish {
-                ended,
-                pilot: Drawn::default(),
-                estimate: Drawn::default(),
-                wanted: [pilot, 0],
-                is_done: false,
-                density: None,
-            });
+            self.finish = Some(Finish::new(ended, pilot, further));
         }
         let Some(mut finish) = self.finish.take() else { return };
-        if finish.is_done {
+        if finish.is_done && finish.pilot.n > 0 {
             // A limit that was raised since may allow more draws.
-            let wanted = self.worth(&finish);
-            finish.is_done = wanted <= finish.wanted[1];
-            finish.wanted[1] = finish.wanted[1].max(wanted);
+            self.plan(&mut finish);
         }
         if !finish.is_done {
             self.status = Status::Running;
@@ -199,21 +253,24 @@ impl Run {
         problem: &Problem,
         context: &Context<'_>,
     ) -> Result<()> {
-        if finish.density.is_none() {
-            let fitted = self.fitted(finish, context)?;
-            let least = |density: &Density| EACH * density.n_clusters();
-            finish.density = fitted.filter(|density| self.settings.n_live >= least(density));
+        if !finish.is_searched {
+            return self.search(finish, problem, context);
         }
-        let Some(density) = &mut finish.density else {
-            // The points do not span the space, or fall into too many clusters.
+        let is_pilot = finish.wanted[1] == 0;
+        let n_pilots = finish.earlier.len() + usize::from(!is_pilot);
+        self.adapt(finish, n_pilots, context)?;
+        let Some((_, density)) = &mut finish.density else {
             finish.is_done = true;
             return Ok(());
         };
-        let is_pilot = finish.wanted[1] == 0;
         let (drawn, wanted, base) = if is_pilot {
-            (&mut finish.pilot, finish.wanted[0], 0)
+            (&mut finish.pilot, finish.wanted[0], OF_PILOT * finish.earlier.len() as u64)
         } else {
-            (&mut finish.estimate, finish.wanted[1], ESTIMATE)
+            (
+                &mut finish.estimate,
+                finish.wanted[1],
+                ESTIMATE + OF_PILOT * u64::from(finish.has_failed),
+            )
         };
         let n = (wanted - drawn.n).min(ROUND - drawn.n % ROUND);
         let index = ADDRESS | base | (drawn.n / ROUND);
@@ -239,16 +296,72 @@ impl Run {
             return Ok(());
         }
         if !is_pilot {
+            let (_, log_evidence, variance) = finish.estimate.weights();
+            let ess = finish.estimate.n as f64 / (1.0 + variance);
+            let least = LEAST_OF_ESTIMATE.max(SPARSE * finish.estimate.n as f64);
+            if ess < least && !finish.has_failed {
+                // Its points tell where the density was too low.
+                finish.has_failed = true;
+                finish.earlier.push(std::mem::take(&mut finish.pilot));
+                finish.earlier.push(std::mem::take(&mut finish.estimate));
+                finish.wanted[1] = 0;
+                return Ok(());
+            }
+            finish.uncovered = self.uncovered(density, log_evidence, wanted, context)?;
             finish.is_done = true;
             return Ok(());
         }
-        finish.wanted[1] = self.worth(finish);
-        if finish.wanted[1] == 0 {
-            finish.is_done = true;
-            return Ok(());
+        self.plan(finish);
+        Ok(())
+    }
+
+    /// Decides what follows on a pilot: another one, if its weights vary too much; the estimate; or, for
+    /// now or at all, nothing.
+    fn plan(&self, finish: &mut Finish) {
+        let (_, _, variance) = finish.pilot.weights();
+        let [pilot, last] = finish.wanted;
+        if last == 0 && variance > POOR && finish.earlier.len() + 1 < PILOTS {
+            finish.is_done = pilot > self.settings.max_evals.saturating_sub(self.n_evals);
+            if !finish.is_done {
+                finish.earlier.push(std::mem::take(&mut finish.pilot));
+            }
+            return;
         }
-        // It is fitted again in the next round.
-        finish.density = None;
+        let wanted = self.worth(finish);
+        finish.is_done = wanted <= last;
+        finish.wanted[1] = wanted.max(last);
+    }
+
+    /// Adapts the density to so many pilots. Each time it is the last one with other weights or one
+    /// that is fitted anew, whichever has the smaller variance by the points of the pilot. There is none
+    /// if the points do not span the space or fall into too many clusters.
+    fn adapt(&self, finish: &mut Finish, n_pilots: usize, context: &Context<'_>) -> Result<()> {
+        let mut last = finish.density.take().filter(|(n, _)| *n <= n_pilots);
+        let first = last.as_ref().map_or(0, |(n, _)| n + 1);
+        for n in first..=n_pilots {
+            let pilots: Vec<&Drawn> =
+                finish.earlier.iter().chain([&finish.pilot]).take(n).collect();
+            let fitted = self
+                .fitted(&finish.peaks, &pilots, context)?
+                .filter(|density| self.settings.n_live >= EACH * density.n_clusters());
+            let kept = match (last, pilots.last()) {
+                (Some((_, mut kept)), Some(pilot)) if pilot.is_possible() => {
+                    kept.adapt(&pilot.u, &pilot.weights().0, context)?;
+                    Some(kept)
+                }
+                (last, _) => last.map(|(_, kept)| kept),
+            };
+            let chosen = match (kept, fitted, pilots.last()) {
+                (Some(kept), Some(fitted), Some(pilot)) => {
+                    let [of_kept, of_fitted] =
+                        [pilot.spread(&kept, context)?, pilot.spread(&fitted, context)?];
+                    Some(if of_fitted < of_kept { fitted } else { kept })
+                }
+                (kept, fitted, _) => kept.or(fitted),
+            };
+            last = chosen.map(|density| (n, density));
+        }
+        finish.density = last;
         Ok(())
     }
 
@@ -269,60 +382,46 @@ impl Run {
         if error < WORTH * self.evidence.stderr() { n } else { 0 }
     }
 
-    /// The density fitted to the posterior points of the run, after the pilot also to its points.
-    fn fitted(&self, finish: &Finish, context: &Context<'_>) -> Result<Option<Density>> {
-        let dim = self.circles.len();
-        let points = self.points();
-        let alive = n_alive(&points.ell, &points.birth)?;
-        let masses = volumes(&points.ell, &alive);
-        let weights: Vec<f64> = masses
-            .log_prior_masses
-            .iter()
-            .zip(&points.ell)
-            .map(|(mass, ell)| exp(mass + ell - masses.log_evidence))
-            .collect();
-        let n = (masses.ess as usize).clamp(2 * dim + 2, POINTS);
-        let mut stream = Stream::new(self.settings.key, Domain::Nested, ADDRESS | RESAMPLED, 0);
-        let chosen = resample(&weights, n, Scheme::Systematic, &mut stream)?;
-        let mut rows: Vec<f64> = chosen.iter().flat_map(|&i| points.u(i)).copied().collect();
-        let has_pilot = finish.wanted[1] > 0;
-        let (pilot_weights, _, variance) = finish.pilot.weights();
-        if has_pilot {
-            // So few that hardly a point is taken twice.
-            let n = (finish.pilot.n as f64 / (1.0 + variance)) as usize;
-            let chosen = resample(&pilot_weights, n.max(1), Scheme::Systematic, &mut stream)?;
-            rows.extend(chosen.iter().flat_map(|&i| &finish.pilot.u[i * dim..(i + 1) * dim]));
+    /// Searches the points of the run for peaks of modes that the chains have lost.
+    fn search(
+        &mut self,
+        finish: &mut Finish,
+        problem: &Problem,
+        context: &Context<'_>,
+    ) -> Result<()> {
+        let [first, mut most] = CALLS.map(|calls| calls * finish.wanted[0] as usize);
+        let posterior = Posterior::of(self.points())?;
+        let points = &posterior.points;
+        // The highest point is one of them.
+        let step = points.len().div_ceil(SEARCHED).max(1);
+        let (mut u, mut ell) = (Vec::new(), Vec::new());
+        for i in (0..points.len()).rev().step_by(step) {
+            u.extend_from_slice(points.u(i));
+            ell.push(points.ell[i]);
         }
-        let mut tempered = Vec::new();
-        for power in POWERS {
-            let logs: Vec<f64> = masses
-                .log_prior_masses
-                .iter()
-                .zip(&points.ell)
-                .map(|(mass, ell)| mass + if *ell > f64::NEG_INFINITY { power * ell } else { *ell })
-                .collect();
-            let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let weights: Vec<f64> = logs.iter().map(|log| exp(log - top)).collect();
-            let chosen = resample(&weights, TEMPERED.min(n), Scheme::Systematic, &mut stream)?;
-            tempered.extend(chosen.iter().flat_map(|&i| points.u(i)).copied());
+        let means = Means {
+            problem,
+            context,
+            buffer: &mut self.answers,
+            answers: &mut finish.answers,
+            circles: &self.circles,
+            n_evals: &mut self.n_evals,
+        };
+        let mut search = PeakSearch::new(means, posterior.level_above(ABOVE), &u, &ell)?;
+        search.test_highest(first / 2)?;
+        if search.climb(first)? && !self.rejection.peaks.is_surveyed {
+            // There may be more modes, as in the survey of a run that begins with rejection.
+            let before = search.n_calls();
+            let u = further_draws(&self.settings, finish.further as usize, problem.dim());
+            search.add(&u)?;
+            search.test_highest(first / 2)?;
+            search.climb(search.n_calls() + first / 2)?;
+            most += search.n_calls() - before;
         }
-        let level = level_above(&weights, &points.ell, ABOVE);
-        let mut above = Points::new(dim, 0);
-        for i in 0..points.len() {
-            if points.ell[i] > level && points.birth[i] <= level {
-                let origin = Origin { birth: level, lineage: 0, family: 0 };
-                above.push(points.u(i), &[], points.ell[i], &[], origin);
-            }
-        }
-        let log_x = points.ell.partition_point(|ell| *ell <= level);
-        let log_x = if log_x == 0 { 0.0 } else { masses.log_x[log_x - 1].min(0.0) };
-        let key = self.settings.key;
-        let target = Target { points: &rows, tempered: &tempered, above: &above, log_x };
-        let mut density = fit(&target, &self.circles, key, context)?;
-        if let (Some(density), true) = (&mut density, has_pilot) {
-            density.adapt(&finish.pilot.u, &pilot_weights, context)?;
-        }
-        Ok(density)
+        search.shape(posterior.level_above(MATTERS), most)?;
+        finish.peaks = search.into_peaks().iter().flat_map(|peak| peak.images(problem)).collect();
+        finish.is_searched = true;
+        Ok(())
     }
 
     /// Writes or reads the stage.
@@ -333,46 +432,164 @@ impl Run {
             self.finish = None;
             return Ok(());
         }
-        let finish = self.finish.get_or_insert_with(|| Finish {
-            ended: Status::Converged,
-            pilot: Drawn::default(),
-            estimate: Drawn::default(),
-            wanted: [0; 2],
-            is_done: false,
-            density: None,
-        });
+        let finish = self.finish.get_or_insert_with(|| Finish::new(Status::Converged, 0, 0));
         if codec.is_reading() {
             finish.density = None;
         }
         let dim = self.circles.len();
         codec.choice(&mut finish.ended, &STATUSES)?;
+        codec.word(&mut finish.further)?;
+        codec.flag(&mut finish.is_searched)?;
+        codec.list(&mut finish.answers)?;
+        persist_each(&mut finish.peaks, codec, |peak, codec| peak.persist(dim, codec))?;
+        persist_each(&mut finish.earlier, codec, |drawn, codec| drawn.persist(dim, codec))?;
         finish.pilot.persist(dim, codec)?;
         finish.estimate.persist(dim, codec)?;
         for wanted in &mut finish.wanted {
             codec.word(wanted)?;
         }
+        codec.flag(&mut finish.has_failed)?;
         codec.flag(&mut finish.is_done)?;
+        codec.number(&mut finish.uncovered.0)?;
+        codec.word(&mut finish.uncovered.1)?;
         let [pilot, estimate] = finish.wanted;
         codec.require(
             self.settings.proposals
                 && finish.ended != Status::Running
+                && finish.earlier.len() < PILOTS + 2
                 && finish.pilot.n <= pilot
                 && finish.estimate.n <= estimate
-                && pilot.max(estimate) < ESTIMATE
+                && pilot.max(estimate) < OF_PILOT
                 && (estimate == 0 || finish.pilot.n == pilot),
         )
     }
 }
 
-/// The log-likelihood of the sorted points above which a share of the weights lies.
-fn level_above(weights: &[f64], ell: &[f64], share: f64) -> f64 {
-    let total: f64 = weights.iter().sum();
-    let mut below = 0.0;
-    for (weight, ell) in weights.iter().zip(ell) {
-        below += weight;
-        if below > (1.0 - share) * total {
-            return *ell;
-        }
+/// Writes or reads a list and its length.
+fn persist_each<T: Default>(
+    list: &mut Vec<T>,
+    codec: &mut Codec,
+    each: impl Fn(&mut T, &mut Codec) -> Result<()>,
+) -> Result<()> {
+    let mut n = list.len();
+    codec.count(&mut n)?;
+    codec.require(!codec.is_reading() || n <= codec.left())?;
+    list.resize_with(n, T::default);
+    list.iter_mut().try_for_each(|item| each(item, codec))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::{Opening, Sampler, Settings};
+    use super::*;
+    use crate::chains::Direction;
+    use crate::problem::{CubePrior, Edge, Likelihood, OnNan};
+    use fermiac_target::density;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    const CENTRES: [[f64; 3]; 3] = [[0.2, 0.02, 0.3], [0.7, 0.52, 0.2], [0.3, 0.5, 0.8]];
+    const SDS: [f64; 3] = [0.02, 0.08, 0.05];
+    /// The axes of the third law are shorter by this factor, and it has half of the mass of the others.
+    const SHORTER: f64 = 0.3;
+
+    /// Three normal laws; the second axis is a circle.
+    fn three_modes(x: &[f64]) -> f64 {
+        let logs = [0, 1, 2].map(|k| {
+            let factor = if k == 2 { SHORTER } else { 1.0 };
+            let z2: f64 = (0..3).map(|j| (step(x, k, j) / (factor * SDS[j])).powi(2)).sum();
+            -0.5 * z2 - if k == 2 { (2.0 * SHORTER.powi(3)).ln() } else { 0.0 }
+        });
+        let top = logs.iter().copied().fold(f64::MIN, f64::max);
+        top + logs.iter().map(|log| (log - top).exp()).sum::<f64>().ln()
     }
-    f64::NEG_INFINITY
+
+    fn step(x: &[f64], k: usize, j: usize) -> f64 {
+        let step = x[j] - CENTRES[k][j];
+        if j == 1 { step - step.round() } else { step }
+    }
+
+    /// A thin crescent, and a narrow peak beside it.
+    fn crescent(x: &[f64]) -> f64 {
+        let bent = x[1] - 0.2 - 4.0 * (x[0] - 0.5).powi(2);
+        let z2 =
+            ((x[0] - 0.5) / 0.15).powi(2) + (bent / 0.002).powi(2) + ((x[2] - 0.3) / 0.1).powi(2);
+        let peak: f64 = x.iter().map(|x| ((x - 0.8) / 0.005).powi(2)).sum();
+        let logs = [-0.5 * z2, 5.0 - 0.5 * peak];
+        let top = logs[0].max(logs[1]);
+        top + logs.iter().map(|log| (log - top).exp()).sum::<f64>().ln()
+    }
+
+    fn problem(f: fn(&[f64]) -> f64) -> Problem {
+        let likelihood = Likelihood::Density(density::from_fn(3, f));
+        let edges = vec![Edge::Hard, Edge::Periodic, Edge::Hard];
+        Problem::new(Arc::new(CubePrior(3)), likelihood, edges, OnNan::Raise).unwrap()
+    }
+
+    fn new_run(problem: &Problem, key: u64) -> Run {
+        let sampler =
+            Sampler::Slice { n_slices: 6, direction: Direction::Mixture, step_out: false };
+        let settings =
+            Settings { sampler, batch: 15, proposals: true, ..Settings::new(3, 150, key) };
+        Run::new(problem, settings, Opening::Prior).unwrap()
+    }
+
+    #[test]
+    fn modes_that_chains_lost_are_found_again() {
+        let (problem, context) = (problem(three_modes), Context::serial());
+        let exact = (2.5 * std::f64::consts::TAU.powf(1.5) * SDS.iter().product::<f64>()).ln();
+        let (mut n_lost, mut n_wrong) = (0, 0);
+        for key in 0..20 {
+            let mut run = new_run(&problem, key);
+            run.run(&problem, None, false, &context).unwrap();
+            let is_third = |u: &[f64]| (0..3).all(|j| step(u, 2, j).abs() < 5.0 * SHORTER * SDS[j]);
+            n_lost += u32::from(!run.live.u.chunks_exact(3).any(is_third));
+            let estimate = run.importance(&context).unwrap().unwrap();
+            let error = (estimate.log_evidence - exact).abs();
+            n_wrong += u32::from(error > 4.0 * estimate.log_evidence_stderr);
+        }
+        assert!(n_lost >= 5 && n_wrong <= 1, "{n_lost} {n_wrong}");
+    }
+
+    #[test]
+    fn a_stage_that_stops_at_each_round_has_the_same_bits() {
+        let (problem, context) = (problem(crescent), Context::serial());
+        let words = |run: &mut Run| {
+            let mut codec = Codec::writer();
+            run.persist(&problem, &mut codec).unwrap();
+            codec.into_words()
+        };
+        let finished = |key| {
+            let mut run = new_run(&problem, key);
+            run.run(&problem, None, false, &context).unwrap();
+            (key, run)
+        };
+        let has_all = |(_, run): &(u64, Run)| {
+            let finish = run.finish.as_ref().unwrap();
+            !finish.peaks.is_empty() && finish.has_failed
+        };
+        let (key, mut whole) = (0..30).map(finished).find(has_all).unwrap();
+        let mut parts = new_run(&problem, key);
+        while parts.run(&problem, Some(Instant::now()), false, &context).unwrap() == Status::Running
+        {
+            let saved = words(&mut parts);
+            parts = new_run(&problem, key);
+            let mut codec = Codec::reader(saved);
+            parts.persist(&problem, &mut codec).unwrap();
+            codec.finish().unwrap();
+        }
+        assert!(words(&mut parts) == words(&mut whole));
+        // A limit that holds up the pilots, and is raised, changes nothing.
+        let n_evals = whole.n_evals - whole.finish.as_ref().unwrap().n_evals();
+        let mut limited = new_run(&problem, key);
+        for limit in [n_evals + 1, n_evals + 3000, u64::MAX] {
+            limited.prolong(whole.settings.dlogz, limit, u64::MAX);
+            limited.run(&problem, None, false, &context).unwrap();
+        }
+        let estimates = [&whole, &limited].map(|run| run.importance(&context).unwrap().unwrap());
+        assert!(estimates[0].ell == estimates[1].ell);
+        assert!(estimates[0].log_weights == estimates[1].log_weights);
+    }
 }

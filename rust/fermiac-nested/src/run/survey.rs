@@ -7,44 +7,32 @@
 //! each. If there are several modes, there may be more: the survey then goes on with more draws from
 //! the prior. Its points never become live points, and the evidence does not use them.
 
-use super::Run;
-use super::climb::{Axes, Climb, PARTS};
-use crate::basins::Basins;
+use super::peaks::{Means, Peak, PeakSearch};
+use super::{Run, Settings};
 use crate::bound::BoundKind;
-use crate::problem::{EvalBuffer, Problem};
+use crate::problem::Problem;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::store::Codec;
-use std::cell::RefCell;
 
-/// The number of draws for each live point after which the survey is made, of further draws from the
-/// prior, and the largest number of either.
+/// The number of draws for each live point after which the survey is made, and the largest number of
+/// them that it looks at.
 const DRAWS: usize = 4;
 const MOST_DRAWS: usize = 2048;
-/// A top is higher than so many of its nearest points.
-const NEIGHBOURS: usize = 3;
-/// The largest number of rounds of tests for valleys. There are no more tests than live points, and
-/// as many again after the further draws.
-const ROUNDS: usize = 4;
-/// A mode with so many draws above the level keeps its live points.
-const MANY: usize = 30;
-/// The largest number of climbs at a time, and of steps of a climb.
-const CLIMBS: usize = 50;
-const STEPS: usize = 25;
-/// The scale of climbs from the highest of all points; from others it is the distance to the nearest
-/// higher one.
-const LONE_SCALE: f64 = 0.1;
+/// The number of further draws from the prior for each live point, and the largest number of them.
+const FURTHER: usize = 12;
+const MOST_FURTHER: usize = 6144;
 /// The largest numbers of calls for each live point, at which climbs end: the first ones, and those after
 /// the further draws.
-const CALLS: [usize; 2] = [5, 10];
+const CALLS: [usize; 2] = [5, 18];
 /// The address of the stream of further draws, above those of chains, proposals and probes.
 const ADDRESS: u64 = 1 << 36;
 
 /// The peaks that the survey found.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Peaks {
-    is_surveyed: bool,
+    pub(super) is_surveyed: bool,
     /// The log-likelihoods of the points of a survey under way: after an error it is made again from its
     /// start, with known answers.
     answers: Vec<f64>,
@@ -69,131 +57,12 @@ impl Peaks {
     }
 }
 
-/// A survey under way.
-struct Survey<'a, 'c> {
-    problem: &'a Problem,
-    context: &'a Context<'c>,
-    buffer: &'a mut EvalBuffer,
-    answers: &'a mut Vec<f64>,
-    axes: Axes<'a>,
-    level: f64,
-    n_live: usize,
-    basins: Basins,
-    /// The points from which climbs began.
-    tried: Vec<usize>,
-    peaks: Vec<(f64, Vec<f64>)>,
-    /// The number of points so far.
-    n_evals: usize,
-    /// The evaluations of the run.
-    n_evals_of_run: &'a mut u64,
-    seconds_a_row: RefCell<f64>,
-}
-
-impl Survey<'_, '_> {
-    fn evaluate(&mut self, rows: &[f64]) -> Result<Vec<f64>> {
-        let (start, n) = (self.n_evals, rows.len() / self.axes.circles.len());
-        if self.answers.len() < start + n {
-            let Self { problem, context, buffer, seconds_a_row, .. } = self;
-            problem.evaluate_together(rows, seconds_a_row, context, buffer)?;
-            self.answers.truncate(start);
-            self.answers.extend_from_slice(&buffer.ell);
-            *self.n_evals_of_run += n as u64;
-            context.advance(n as u64);
-            context.poll()?;
-        }
-        self.n_evals += n;
-        Ok(self.answers[start..start + n].to_vec())
-    }
-
-    /// Tests for valleys between points that may be tops and the nearest higher ones.
-    fn test(&mut self) -> Result<()> {
-        let mut left = self.n_live;
-        for _ in 0..ROUNDS {
-            let (chosen, middles) = self.basins.candidates(usize::MAX, left);
-            if chosen.is_empty() {
-                break;
-            }
-            left -= chosen.len();
-            let ell = self.evaluate(&middles)?;
-            self.basins.learn(&chosen, &ell);
-            self.basins.add(&middles, &ell, self.basins.len(), self.context)?;
-        }
-        Ok(())
-    }
-
-    /// Climbs from the tops of modes that may lose their live points, until the survey has made `most`
-    /// calls; returns whether there are several modes.
-    fn climb(&mut self, most: usize) -> Result<bool> {
-        let (modes, labels) = (self.basins.all(), self.basins.labels());
-        // Draws nearer to the top than half of the way to a higher one: others may be parted from it.
-        let mut n_above = vec![0; modes.len()];
-        for (i, &k) in labels.iter().enumerate() {
-            let (top, way) = (self.basins.row(modes[k].top), modes[k].apart);
-            let is_near = self.basins.distance(self.basins.row(i), top) < 0.25 * way * way;
-            n_above[k] += usize::from(is_near && self.basins.ell(i) > self.level);
-        }
-        let is_full: Vec<bool> = n_above.iter().map(|n| *n >= MANY).collect();
-        let few = modes
-            .iter()
-            .enumerate()
-            .filter(|(k, mode)| !is_full[*k] && !self.tried.contains(&mode.top));
-        let mut climbs: Vec<Climb> = few
-            .take(CLIMBS)
-            .map(|(k, mode)| {
-                let scale = if mode.apart.is_finite() { mode.apart } else { LONE_SCALE };
-                Climb::new(k, self.basins.row(mode.top), self.basins.ell(mode.top), scale)
-            })
-            .collect();
-        self.tried.extend(climbs.iter().map(|climb| modes[climb.basin].top));
-        let each = self.axes.circles.len() + PARTS.len();
-        for _ in 0..STEPS {
-            let n_calls = each * climbs.iter().filter(|climb| climb.is_active).count();
-            if n_calls == 0 || self.n_evals + n_calls > most {
-                break;
-            }
-            self.climb_together(&mut climbs, false)?;
-            self.climb_together(&mut climbs, true)?;
-            // A climb into a mode that keeps its live points ends where draws are as high.
-            climbs.retain(|climb| {
-                let nearest = self.basins.nearest(&climb.u).filter(|i| is_full[labels[*i]]);
-                nearest.is_none_or(|i| labels[i] == climb.basin || self.basins.ell(i) < climb.ell)
-            });
-        }
-        let mut is_mode = is_full;
-        for climb in climbs {
-            if let Some(nearest) = self.basins.nearest(&climb.u) {
-                is_mode[labels[nearest]] = true;
-            }
-            self.peaks.push((climb.ell, climb.u));
-        }
-        Ok(is_mode.iter().filter(|is_mode| **is_mode).count() > 1)
-    }
-
-    /// Evaluates what the climbs ask for: points for gradients, or along steps.
-    fn climb_together(&mut self, climbs: &mut [Climb], is_step: bool) -> Result<()> {
-        let mut rows = Vec::new();
-        for climb in climbs.iter().filter(|climb| climb.is_active) {
-            if is_step {
-                climb.ask_step(&self.axes, &mut rows);
-            } else {
-                climb.ask_gradient(&mut rows);
-            }
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let ell = self.evaluate(&rows)?;
-        let each = if is_step { PARTS.len() } else { self.axes.circles.len() };
-        let active = climbs.iter_mut().filter(|climb| climb.is_active);
-        for (climb, ell) in active.zip(ell.chunks_exact(each)) {
-            if is_step {
-                climb.learn_step(&self.axes, ell);
-            } else {
-                climb.learn_gradient(ell);
-            }
-        }
-        Ok(())
-    }
+/// The further draws from the prior for a search, at most `most`.
+pub(super) fn further_draws(settings: &Settings, most: usize, dim: usize) -> Vec<f64> {
+    let n = (FURTHER * settings.n_live).min(MOST_FURTHER).min(most);
+    let mut u = vec![0.0; n * dim];
+    Stream::new(settings.key, Domain::Nested, ADDRESS, 0).fill_uniform(&mut u);
+    u
 }
 
 impl Run {
@@ -210,38 +79,27 @@ impl Run {
             return Ok(());
         }
         let (u, ell) = record.first_draws(MOST_DRAWS);
-        let dim = problem.dim();
-        let mut survey = Survey {
+        let means = Means {
             problem,
             context,
             buffer: &mut self.answers,
             answers: &mut peaks.answers,
-            axes: Axes { circles: &self.circles, end: 0.5 / (ell.len() + 1) as f64 },
-            level: self.level,
-            n_live,
-            basins: Basins::new(&self.circles, NEIGHBOURS),
-            tried: Vec::new(),
-            peaks: Vec::new(),
-            n_evals: 0,
-            n_evals_of_run: &mut self.n_evals,
-            seconds_a_row: RefCell::new(1e-6),
+            circles: &self.circles,
+            n_evals: &mut self.n_evals,
         };
-        survey.basins.add(u, ell, 0, context)?;
-        survey.test()?;
+        let mut search = PeakSearch::new(means, self.level, u, ell)?;
+        search.test_farthest(n_live)?;
         let [first, last] = CALLS.map(|calls| calls * n_live);
-        if survey.climb(first)? {
-            let mut u = vec![0.0; (DRAWS * n_live).min(MOST_DRAWS) * dim];
-            Stream::new(self.settings.key, Domain::Nested, ADDRESS, 0).fill_uniform(&mut u);
-            let ell = survey.evaluate(&u)?;
-            survey.basins.add(&u, &ell, survey.basins.len(), context)?;
-            survey.test()?;
-            survey.climb(last)?;
+        if search.climb(first)? {
+            search.add(&further_draws(&self.settings, usize::MAX, problem.dim()))?;
+            search.test_farthest(n_live)?;
+            search.climb(last)?;
         }
-        let mut peaks = survey.peaks;
-        peaks.retain(|(ell, _)| *ell > self.level);
-        peaks.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut peaks = search.into_peaks();
+        peaks.retain(|peak| peak.ell > self.level);
+        peaks.sort_by(|a, b| b.ell.total_cmp(&a.ell));
         let mut found = Peaks { is_surveyed: true, ..Peaks::default() };
-        for (ell, u) in peaks {
+        for Peak { ell, u, .. } in peaks {
             for image in problem.images(&u) {
                 found.u.extend_from_slice(&image);
                 found.ell.push(ell);
@@ -256,7 +114,7 @@ impl Run {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::{Opening, Sampler, Settings, Status};
+    use super::super::{Opening, Sampler, Status};
     use super::*;
     use crate::problem::{CubePrior, Edge, Likelihood, OnNan};
     use fermiac_target::density;
