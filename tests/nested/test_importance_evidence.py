@@ -267,6 +267,7 @@ def test_doubts_about_a_fitted_density() -> None:
     assert "ESS of 50" in replace(second, ess=50.0).doubts(*masses)
     assert not replace(second, cut_share=0.02).doubts(*masses)
     assert "too low at 20% of the posterior" in replace(second, cut_share=0.2).doubts(*masses)
+    assert second.lost_share == 0
     # Masses that drifted are no doubt about points that cover the posterior.
     assert not second.doubts(masses[0] + 100 * masses[1], masses[1])
     apart = second.log_evidence + 6 * second.log_evidence_stderr

@@ -41,6 +41,8 @@ _CHANCE = 5e-3
 _FEW_BATCHES = 3
 #: Standard errors by which two estimates of the evidence may differ without a warning.
 _DIFFERENT = 4.0
+#: The largest share of the evidence in lost modes without a warning.
+_LOST = 0.02
 
 
 def findings(result: NestedResult, state: dict[str, Any], max_time: float | None) -> list[Finding]:
@@ -160,6 +162,13 @@ def _of_all_points(result: NestedResult) -> list[Finding]:
             "n_live, or enlarge the bound (Uniform(enlarge=...))"
         )
         return [(WeightWarning, text)]
+    if other.lost_share > _LOST:
+        text = (
+            f"chains have lost modes with {other.lost_share:.0%} of the evidence, which a search "
+            "found at the end: log Z has them, and the draws do not; take importance.sample, or "
+            "raise n_live"
+        )
+        return [(ConvergenceWarning, text)]
     apart, error = abs(other.log_evidence - log_z), np.hypot(other.log_evidence_stderr, stderr)
     if apart <= _DIFFERENT * error or error == 0:
         return []

@@ -68,6 +68,10 @@ class ImportanceEvidence(Result):
         that one draw would have 2 % of the weights.
     n_cut : int
         The number of test points there; for a fitted density, of points of the posterior.
+    lost_share : float
+        For a fitted density: the share of the evidence in modes that a search found and of which
+        the chains have lost more than half, less the share that they kept. The draws of the run
+        lack it, and those of `sample` do not. 0 for points of bounds.
     ess : float
         The effective sample size (Σw)² / Σw² of the weights.
     khat : float
@@ -163,6 +167,7 @@ class ImportanceEvidence(Result):
     n_tests: int
     cut_share: float
     n_cut: int
+    lost_share: float
     ess: float
     khat: float
     n_bounds: int
@@ -178,6 +183,7 @@ class ImportanceEvidence(Result):
         "n_tests": fit.whole(0),
         "cut_share": fit.real,
         "n_cut": fit.whole(0),
+        "lost_share": fit.real,
         "ess": fit.real,
         "khat": fit.real,
         "n_bounds": fit.whole(0),
@@ -325,7 +331,7 @@ def importance_of(raw: Mapping[str, Any], job: Job, converged: bool) -> Importan
 #: The figures of a run that the core gives.
 _FIGURES = (
     "log_evidence", "log_evidence_stderr", "log_evidence_tests", "log_evidence_tests_stderr",
-    "cut_share", "n_cut",
+    "cut_share", "n_cut", "lost_share",
 )  # fmt: skip
 
 
@@ -348,6 +354,7 @@ def _estimate(runs: Mapping[str, Array], sample: Sample, of: Result) -> Importan
         n_tests=int(runs["n_tests"].sum()),
         cut_share=float(shares @ runs["cut_share"] / shares.sum()),
         n_cut=int(runs["n_cut"].sum()),
+        lost_share=float(shares @ runs["lost_share"] / shares.sum()),
         ess=float(sample.ess),
         khat=float(sample.khat),
         n_bounds=int(runs["n_bounds"].sum()),

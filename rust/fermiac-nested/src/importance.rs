@@ -90,6 +90,8 @@ pub struct Importance {
     pub cut_share: f64,
     /// The number of test points there, or of points of the posterior.
     pub n_cut: u64,
+    /// The share of the evidence in modes that the run has lost, from points of a fitted density.
+    pub lost_share: f64,
     /// The evidence from test points alone, and its standard error.
     pub log_evidence_tests: f64,
     /// Its standard error.
@@ -229,6 +231,7 @@ impl DrawRecord {
             log_evidence_stderr: variance.sqrt(),
             cut_share,
             n_cut,
+            lost_share: 0.0,
             log_evidence_tests: log_evidence + ln(mean_of_tests),
             log_evidence_tests_stderr: variance_of_tests.sqrt() / mean_of_tests,
             u,

@@ -379,6 +379,7 @@ impl Run {
             log_evidence: estimate.log_evidence,
             log_evidence_stderr: variance.sqrt(),
             cut_share: 0.0,
+            lost_share: 0.0,
             n_cut: 0,
             log_evidence_tests: log_tests,
             log_evidence_tests_stderr: tests_variance.sqrt(),

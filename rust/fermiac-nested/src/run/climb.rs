@@ -43,7 +43,7 @@ impl Axes<'_> {
     }
 
     /// The step from a point to another.
-    fn step(&self, from: &[f64], to: &[f64]) -> Vec<f64> {
+    pub(super) fn step(&self, from: &[f64], to: &[f64]) -> Vec<f64> {
         let axes = from.iter().zip(to).zip(self.circles);
         axes.map(|((from, to), circle)| {
             let step = to - from;

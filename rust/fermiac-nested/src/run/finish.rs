@@ -94,6 +94,8 @@ pub(super) struct Finish {
     is_done: bool,
     /// The share and the number of points of the posterior where the density is too low.
     uncovered: (f64, u64),
+    /// The share of the evidence in modes that the run has lost.
+    lost_share: f64,
     /// The density, and the number of pilots that it is adapted to. Not saved, since it follows from
     /// the points.
     density: Option<(usize, Density)>,
@@ -164,6 +166,7 @@ impl Finish {
             has_failed: false,
             is_done: false,
             uncovered: (0.0, 0),
+            lost_share: 0.0,
             density: None,
         }
     }
@@ -193,6 +196,7 @@ impl Finish {
             log_evidence_stderr: (variance / (n - 1.0)).sqrt(),
             cut_share: self.uncovered.0,
             n_cut: self.uncovered.1,
+            lost_share: self.lost_share,
             log_evidence_tests: log_tests,
             log_evidence_tests_stderr: (of_tests / (self.pilot.n as f64 - 1.0)).sqrt(),
             counts: Vec::new(),
@@ -308,6 +312,7 @@ impl Run {
                 return Ok(());
             }
             finish.uncovered = self.uncovered(density, log_evidence, wanted, context)?;
+            finish.lost_share = self.lost_share(&finish.peaks, &finish.estimate)?;
             finish.is_done = true;
             return Ok(());
         }
@@ -452,6 +457,7 @@ impl Run {
         codec.flag(&mut finish.is_done)?;
         codec.number(&mut finish.uncovered.0)?;
         codec.word(&mut finish.uncovered.1)?;
+        codec.number(&mut finish.lost_share)?;
         let [pilot, estimate] = finish.wanted;
         codec.require(
             self.settings.proposals
@@ -547,6 +553,13 @@ mod tests {
             let is_third = |u: &[f64]| (0..3).all(|j| step(u, 2, j).abs() < 5.0 * SHORTER * SDS[j]);
             n_lost += u32::from(!run.live.u.chunks_exact(3).any(is_third));
             let estimate = run.importance(&context).unwrap().unwrap();
+            // It has a fifth of the mass.
+            let lost = run.finish.as_ref().unwrap().lost_share;
+            if run.live.u.chunks_exact(3).any(is_third) {
+                assert!(lost < 0.15, "{key} {lost}");
+            } else {
+                assert!((lost - 0.2).abs() < 0.04, "{key} {lost}");
+            }
             let error = (estimate.log_evidence - exact).abs();
             n_wrong += u32::from(error > 4.0 * estimate.log_evidence_stderr);
         }

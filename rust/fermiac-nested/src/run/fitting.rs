@@ -25,6 +25,10 @@ const LOW: f64 = 30.0;
 /// either have this share.
 const HEAVY: f64 = 0.02;
 const ABOUT: f64 = 0.05;
+/// A mode is the ellipsoid about its peak with the squared radius d + so many √(2 d), in scales. It is lost
+/// if the posterior by prior masses has less than this part of its share.
+const REACH: f64 = 4.0;
+const LOST: f64 = 0.5;
 /// The density is too low where one draw would have a larger share of the weights.
 const LARGE: f64 = 0.02;
 /// The address of the stream that resamples points, above those of draws.
@@ -164,4 +168,31 @@ impl Run {
         let n_low = points.filter(|(i, log)| posterior.points.ell[**i] - log > most).count();
         Ok((n_low as f64 / chosen.len() as f64, n_low as u64))
     }
+
+    /// The share of the evidence by an estimate that is about peaks which the run has lost, less that by
+    /// prior masses.
+    pub(super) fn lost_share(&self, peaks: &[Peak], estimate: &Drawn) -> Result<f64> {
+        let posterior = Posterior::of(self.points())?;
+        let (weights, ..) = estimate.weights();
+        let samples = [(&estimate.u, &weights), (&posterior.points.u, &posterior.weights)];
+        let mut is_lost = samples.map(|(_, weights)| vec![false; weights.len()]);
+        for peak in peaks {
+            let Some(mode) = peak.mode(&self.circles, REACH) else { continue };
+            let members = samples.map(|(u, _)| mode.members(u));
+            let [share, of_run] = [0, 1].map(|k| share_of(samples[k].1, &members[k]));
+            if of_run < LOST * share {
+                for (all, members) in is_lost.iter_mut().zip(members) {
+                    all.iter_mut().zip(members).for_each(|(is_lost, is_in)| *is_lost |= is_in);
+                }
+            }
+        }
+        let [share, of_run] = [0, 1].map(|k| share_of(samples[k].1, &is_lost[k]));
+        Ok((share - of_run).max(0.0))
+    }
+}
+
+/// The share of the weights of members.
+fn share_of(weights: &[f64], is_member: &[bool]) -> f64 {
+    let members = weights.iter().zip(is_member).filter(|(_, is_member)| **is_member);
+    members.map(|(w, _)| w).sum::<f64>() / weights.iter().sum::<f64>()
 }

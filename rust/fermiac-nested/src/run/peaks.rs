@@ -9,6 +9,7 @@ use super::shape::{law_about, n_calls};
 use crate::basins::{Basins, First};
 use crate::problem::{EvalBuffer, Problem};
 use fermiac_base::Result;
+use fermiac_base::linalg::{Cholesky, dot};
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use std::cell::RefCell;
@@ -61,6 +62,15 @@ impl Peak {
         problem.images(&self.u).into_iter().map(image).collect()
     }
 
+    /// The ellipsoid about the peak whose squared radius is d + `reach` √(2 d) in standard deviations;
+    /// `None` if its law is not known.
+    pub(super) fn mode<'a>(&'a self, circles: &'a [bool], reach: f64) -> Option<Mode<'a>> {
+        let dim = self.u.len();
+        let factor = Cholesky::new(&self.covariance, dim).ok()?;
+        let square = dim as f64 + reach * (2.0 * dim as f64).sqrt();
+        Some(Mode { peak: &self.u, axes: Axes { circles, end: 0.0 }, factor, square })
+    }
+
     /// The peak, and points some standard deviations from it, row-major.
     pub(super) fn about(&self) -> Vec<f64> {
         let n = self.u.len();
@@ -84,6 +94,26 @@ impl Peak {
                 && (!is_known || self.covariance.len() == dim * dim)
                 && self.covariance.iter().all(|x| x.is_finite()),
         )
+    }
+}
+
+/// The ellipsoid about a peak.
+pub(super) struct Mode<'a> {
+    peak: &'a [f64],
+    axes: Axes<'a>,
+    factor: Cholesky,
+    square: f64,
+}
+
+impl Mode<'_> {
+    /// Whether each of some rows is in it.
+    pub(super) fn members(&self, u: &[f64]) -> Vec<bool> {
+        let is_in = |row: &[f64]| {
+            let mut step = self.axes.step(self.peak, row);
+            self.factor.solve_lower(&mut step);
+            dot(&step, &step) < self.square
+        };
+        u.chunks_exact(self.peak.len()).map(is_in).collect()
     }
 }
 

@@ -169,8 +169,8 @@ pub(super) fn estimate<'py>(
     raw.set_item("counts", signed(all.counts).into_pyarray(py))?;
     raw.set_item("test_counts", signed(all.test_counts).into_pyarray(py))?;
     arrays! { raw <- all: log_weights log_volumes }
-    items! { raw <- all: log_evidence log_evidence_stderr cut_share n_cut log_evidence_tests
-    log_evidence_tests_stderr }
+    items! { raw <- all: log_evidence log_evidence_stderr cut_share n_cut lost_share
+    log_evidence_tests log_evidence_tests_stderr }
     Ok(raw)
 }
 
