@@ -123,6 +123,13 @@ impl Drawn {
         self.ell.iter().any(|ell| *ell > f64::NEG_INFINITY)
     }
 
+    /// Whether there are draws, and hardly any effective ones.
+    fn is_sparse(&self) -> bool {
+        let (_, _, variance) = self.weights();
+        let n = self.n as f64;
+        self.n > 0 && n / (1.0 + variance) < LEAST_OF_ESTIMATE.max(SPARSE * n)
+    }
+
     /// The ln of the mean square of the weights of draws from another density, but for a constant.
     fn spread(&self, density: &Density, context: &Context<'_>) -> Result<f64> {
         let others = density.ln_densities(&self.u, context)?;
@@ -300,34 +307,24 @@ impl Run {
             return Ok(());
         }
         if !is_pilot {
-            let (_, log_evidence, variance) = finish.estimate.weights();
-            let ess = finish.estimate.n as f64 / (1.0 + variance);
-            let least = LEAST_OF_ESTIMATE.max(SPARSE * finish.estimate.n as f64);
-            if ess < least && !finish.has_failed {
-                // Its points tell where the density was too low.
-                finish.has_failed = true;
-                finish.earlier.push(std::mem::take(&mut finish.pilot));
-                finish.earlier.push(std::mem::take(&mut finish.estimate));
-                finish.wanted[1] = 0;
-                return Ok(());
-            }
+            let (_, log_evidence, _) = finish.estimate.weights();
             finish.uncovered = self.uncovered(density, log_evidence, wanted, context)?;
             finish.lost_share = self.lost_share(&finish.peaks, &finish.estimate)?;
-            finish.is_done = true;
-            return Ok(());
         }
         self.plan(finish);
         Ok(())
     }
 
-    /// Decides what follows on a pilot: another one, if its weights vary too much; the estimate; or, for
-    /// now or at all, nothing.
+    /// Decides what follows on a pilot or an estimate: another pilot, if the weights vary too much; the
+    /// estimate, or more of it; or, for now or at all, nothing.
     fn plan(&self, finish: &mut Finish) {
         let (_, _, variance) = finish.pilot.weights();
         let [pilot, last] = finish.wanted;
+        // Limits that are raised since may allow another pilot.
+        let has_room = pilot <= self.settings.max_evals.saturating_sub(self.n_evals);
         if last == 0 && variance > POOR && finish.earlier.len() + 1 < PILOTS {
-            finish.is_done = pilot > self.settings.max_evals.saturating_sub(self.n_evals);
-            if !finish.is_done {
+            finish.is_done = !has_room;
+            if has_room {
                 finish.earlier.push(std::mem::take(&mut finish.pilot));
             }
             return;
@@ -335,6 +332,14 @@ impl Run {
         let wanted = self.worth(finish);
         finish.is_done = wanted <= last;
         finish.wanted[1] = wanted.max(last);
+        if finish.is_done && has_room && !finish.has_failed && finish.estimate.is_sparse() {
+            // Its points tell where the density was too low.
+            finish.has_failed = true;
+            finish.earlier.push(std::mem::take(&mut finish.pilot));
+            finish.earlier.push(std::mem::take(&mut finish.estimate));
+            finish.wanted[1] = 0;
+            finish.is_done = false;
+        }
     }
 
     /// Adapts the density to so many pilots. Each time it is the last one with other weights or one
