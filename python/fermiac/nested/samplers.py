@@ -197,7 +197,7 @@ class Slice(Sampler):
     importance : bool, default True
         End the run with independent points from a density fitted to the posterior, which estimate
         the evidence, and find modes that the chains have lost. They take 2 to 15 % more
-        evaluations, at least 1,000, and up to 35 % if the density fits badly. See
+        evaluations, at least 1,000, and more if the density fits badly. See
         `ImportanceEvidence`.
 
     References
@@ -266,7 +266,7 @@ class RandomWalk(Sampler):
     importance : bool, default True
         End the run with independent points from a density fitted to the posterior, which estimate
         the evidence, and find modes that the chains have lost. They take 2 to 15 % more
-        evaluations, at least 1,000, and up to 35 % if the density fits badly. See
+        evaluations, at least 1,000, and more if the density fits badly. See
         `ImportanceEvidence`.
 
     References
@@ -335,7 +335,7 @@ class Galilean(Sampler):
     importance : bool, default True
         End the run with independent points from a density fitted to the posterior, which estimate
         the evidence, and find modes that the chains have lost. They take 2 to 15 % more
-        evaluations, at least 1,000, and up to 35 % if the density fits badly. See
+        evaluations, at least 1,000, and more if the density fits badly. See
         `ImportanceEvidence`.
 
     References
