@@ -16,19 +16,32 @@ class WithInterval(Protocol):
     """A result with an estimate of a statistic, or several, and an interval of each."""
 
     @property
-    def statistic(self) -> str: ...
+    def statistic(self) -> str:
+        """Return the name of the statistic."""
+
     @property
-    def estimate(self) -> Any: ...
+    def estimate(self) -> Any:
+        """Return the estimates."""
+
     @property
-    def stderr(self) -> Any: ...
+    def stderr(self) -> Any:
+        """Return their standard errors."""
+
     @property
-    def lower(self) -> Any: ...
+    def lower(self) -> Any:
+        """Return the lower ends of their intervals."""
+
     @property
-    def upper(self) -> Any: ...
+    def upper(self) -> Any:
+        """Return the upper ends."""
+
     @property
-    def prob(self) -> float: ...
+    def prob(self) -> float:
+        """Return the probability of each interval."""
+
     @property
-    def warnings(self) -> tuple[str, ...]: ...
+    def warnings(self) -> tuple[str, ...]:
+        """Return the warnings about them."""
 
 
 def headline(result: WithInterval, how: str) -> str:

@@ -175,8 +175,7 @@ impl Density {
     pub(crate) fn add_peak(&mut self, peak: &[f64], covariance: &[f64], share: f64) {
         let mut centre = peak.to_vec();
         self.cut.rotate(&mut centre);
-        let law = (!covariance.is_empty()).then(|| Student::of(centre, &mut covariance.to_vec()));
-        let Some(law) = law.flatten() else {
+        let Some(law) = Student::of(centre, &mut covariance.to_vec()) else {
             self.add_about(peak, share);
             return;
         };

@@ -307,9 +307,9 @@ impl Run {
             return Ok(());
         }
         if !is_pilot {
-            let (_, log_evidence, _) = finish.estimate.weights();
-            finish.uncovered = self.uncovered(density, log_evidence, wanted, context)?;
-            finish.lost_share = self.lost_share(&finish.peaks, &finish.estimate)?;
+            let posterior = Posterior::of(self.points())?;
+            finish.uncovered = self.uncovered(&posterior, density, &finish.estimate, context)?;
+            finish.lost_share = self.lost_share(&posterior, &finish.peaks, &finish.estimate);
         }
         self.plan(finish);
         Ok(())
@@ -493,13 +493,13 @@ fn persist_each<T: Default>(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::testing::{in_parts, words};
     use super::super::{Opening, Sampler, Settings};
     use super::*;
     use crate::chains::Direction;
     use crate::problem::{CubePrior, Edge, Likelihood, OnNan};
     use fermiac_target::density;
     use std::sync::Arc;
-    use std::time::Instant;
 
     const CENTRES: [[f64; 3]; 3] = [[0.2, 0.02, 0.3], [0.7, 0.52, 0.2], [0.3, 0.5, 0.8]];
     const SDS: [f64; 3] = [0.02, 0.08, 0.05];
@@ -574,11 +574,6 @@ mod tests {
     #[test]
     fn a_stage_that_stops_at_each_round_has_the_same_bits() {
         let (problem, context) = (problem(crescent), Context::serial());
-        let words = |run: &mut Run| {
-            let mut codec = Codec::writer();
-            run.persist(&problem, &mut codec).unwrap();
-            codec.into_words()
-        };
         let finished = |key| {
             let mut run = new_run(&problem, key);
             run.run(&problem, None, false, &context).unwrap();
@@ -589,16 +584,8 @@ mod tests {
             !finish.peaks.is_empty() && finish.has_failed
         };
         let (key, mut whole) = (0..30).map(finished).find(has_all).unwrap();
-        let mut parts = new_run(&problem, key);
-        while parts.run(&problem, Some(Instant::now()), false, &context).unwrap() == Status::Running
-        {
-            let saved = words(&mut parts);
-            parts = new_run(&problem, key);
-            let mut codec = Codec::reader(saved);
-            parts.persist(&problem, &mut codec).unwrap();
-            codec.finish().unwrap();
-        }
-        assert!(words(&mut parts) == words(&mut whole));
+        let mut parts = in_parts(&problem, || new_run(&problem, key));
+        assert!(words(&mut parts, &problem) == words(&mut whole, &problem));
         // A limit that holds up the pilots, and is raised, changes nothing.
         let n_evals = whole.n_evals - whole.finish.as_ref().unwrap().n_evals();
         let mut limited = new_run(&problem, key);

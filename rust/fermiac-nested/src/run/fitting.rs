@@ -150,20 +150,20 @@ impl Run {
         Ok(Some(density))
     }
 
-    /// The share of the posterior, by prior masses, where a density is too low for `n` draws if the
-    /// evidence is known, and the number of its points there.
+    /// The share of the posterior, by prior masses, where the density of an estimate is too low, and the
+    /// number of its points there.
     pub(super) fn uncovered(
         &self,
+        posterior: &Posterior,
         density: &Density,
-        log_evidence: f64,
-        n: u64,
+        estimate: &Drawn,
         context: &Context<'_>,
     ) -> Result<(f64, u64)> {
-        let posterior = Posterior::of(self.points())?;
+        let (_, log_evidence, _) = estimate.weights();
         let mut stream = Stream::new(self.settings.key, Domain::Nested, RESAMPLED, 0);
         let chosen = posterior.chosen(&mut stream)?;
         let logs = density.ln_densities(&posterior.rows(&chosen), context)?;
-        let most = log_evidence + ln(LARGE * n as f64);
+        let most = log_evidence + ln(LARGE * estimate.n as f64);
         let points = chosen.iter().zip(logs);
         let n_low = points.filter(|(i, log)| posterior.points.ell[**i] - log > most).count();
         Ok((n_low as f64 / chosen.len() as f64, n_low as u64))
@@ -171,8 +171,12 @@ impl Run {
 
     /// The share of the evidence by an estimate that is about peaks which the run has lost, less that by
     /// prior masses.
-    pub(super) fn lost_share(&self, peaks: &[Peak], estimate: &Drawn) -> Result<f64> {
-        let posterior = Posterior::of(self.points())?;
+    pub(super) fn lost_share(
+        &self,
+        posterior: &Posterior,
+        peaks: &[Peak],
+        estimate: &Drawn,
+    ) -> f64 {
         let (weights, ..) = estimate.weights();
         let samples = [(&estimate.u, &weights), (&posterior.points.u, &posterior.weights)];
         let mut is_lost = samples.map(|(_, weights)| vec![false; weights.len()]);
@@ -187,7 +191,7 @@ impl Run {
             }
         }
         let [share, of_run] = [0, 1].map(|k| share_of(samples[k].1, &is_lost[k]));
-        Ok((share - of_run).max(0.0))
+        (share - of_run).max(0.0)
     }
 }
 

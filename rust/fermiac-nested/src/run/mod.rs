@@ -19,6 +19,8 @@ mod settings;
 mod shape;
 mod state;
 mod survey;
+#[cfg(test)]
+mod testing;
 mod tune;
 
 pub use away::AwayBatch;

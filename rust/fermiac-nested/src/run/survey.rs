@@ -99,11 +99,9 @@ impl Run {
         peaks.retain(|peak| peak.ell > self.level);
         peaks.sort_by(|a, b| b.ell.total_cmp(&a.ell));
         let mut found = Peaks { is_surveyed: true, ..Peaks::default() };
-        for Peak { ell, u, .. } in peaks {
-            for image in problem.images(&u) {
-                found.u.extend_from_slice(&image);
-                found.ell.push(ell);
-            }
+        for Peak { ell, u, .. } in peaks.iter().flat_map(|peak| peak.images(problem)) {
+            found.u.extend_from_slice(&u);
+            found.ell.push(ell);
         }
         self.rejection.peaks = found;
         Ok(())
@@ -114,12 +112,12 @@ impl Run {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::testing::{in_parts, words};
     use super::super::{Opening, Sampler, Status};
     use super::*;
     use crate::problem::{CubePrior, Edge, Likelihood, OnNan};
     use fermiac_target::density;
     use std::sync::Arc;
-    use std::time::Instant;
 
     const NARROW: [f64; 3] = [0.2, 0.8, 0.3];
 
@@ -201,11 +199,6 @@ mod tests {
     #[test]
     fn a_run_that_stops_at_each_round_has_the_same_bits() {
         let (problem, context) = (problem(two_modes, Edge::Hard), Context::serial());
-        let words = |run: &mut Run| {
-            let mut codec = Codec::writer();
-            run.persist(&problem, &mut codec).unwrap();
-            codec.into_words()
-        };
         let finished = |key| {
             let mut run = new_run(&problem, key);
             run.run(&problem, None, false, &context).unwrap();
@@ -213,15 +206,7 @@ mod tests {
         };
         let has_peaks = |(_, run): &(u64, Run)| !run.rejection.peaks.ell.is_empty();
         let (key, mut whole) = (0..20).map(finished).find(has_peaks).unwrap();
-        let mut parts = new_run(&problem, key);
-        while parts.run(&problem, Some(Instant::now()), false, &context).unwrap() == Status::Running
-        {
-            let saved = words(&mut parts);
-            parts = new_run(&problem, key);
-            let mut codec = Codec::reader(saved);
-            parts.persist(&problem, &mut codec).unwrap();
-            codec.finish().unwrap();
-        }
-        assert!(words(&mut parts) == words(&mut whole));
+        let mut parts = in_parts(&problem, || new_run(&problem, key));
+        assert!(words(&mut parts, &problem) == words(&mut whole, &problem));
     }
 }
