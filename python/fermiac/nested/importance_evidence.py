@@ -71,7 +71,7 @@ class ImportanceEvidence(Result):
     lost_share : float
         For a fitted density: the share of the evidence in modes that a search found and of which
         the chains have lost more than half, less the share that they kept. The draws of the run
-        lack it, and those of `sample` do not. 0 for points of bounds.
+        lack it; the points of `sample` have it. 0 for points of bounds.
     ess : float
         The effective sample size (Σw)² / Σw² of the weights.
     khat : float
