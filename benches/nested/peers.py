@@ -283,7 +283,7 @@ def measure(path: Path, peer: str, name: str, n_live: int, seeds: range) -> None
 
 
 def table(path: Path) -> str:
-    """The runs of a file, summed up by problem and peer, as a table in Markdown."""
+    """The runs of a file by problem and peer, as Markdown; errors are of runs that ended."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     lines = [
         "| problem | peer | runs | rms error | mean | reported | calls | ESS | CPU s | us/call |",
@@ -295,10 +295,19 @@ def table(path: Path) -> str:
     for name, peer in sorted(cells, key=lambda cell: (names.index(cell[0]), order[cell[1]])):
         mine = [row for row in rows if (row["problem"], row["peer"]) == (name, peer)]
         column = {key: np.array([row[key] for row in mine]) for key in mine[0]}
-        error, cpu, calls = column["error"], np.median(column["cpu"]), column["n_evals"].mean()
+        cpu, calls = np.median(column["cpu"]), column["n_evals"].mean()
+        ended = column["finished"].astype(bool)
+        runs, found = str(len(mine)), "– | – | –"
+        if not ended.all():
+            runs += f", {np.sum(~ended)} not ended"
+        if ended.any():
+            error = column["error"][ended]
+            found = (
+                f"{np.sqrt(np.mean(error**2)):.3f} | {error.mean():+.3f} "
+                f"| {column['stderr'][ended].mean():.3f}"
+            )
         lines.append(
-            f"| {name} | {peer} | {len(mine)} | {np.sqrt(np.mean(error**2)):.3f} "
-            f"| {error.mean():+.3f} | {column['stderr'].mean():.3f} | {calls / 1000:.1f} k "
+            f"| {name} | {peer} | {runs} | {found} | {calls / 1000:.1f} k "
             f"| {column['ess'].mean():.0f} | {cpu:.2f} | {1e6 * cpu / calls:.1f} |"
         )
     return "\n".join(lines)

@@ -270,11 +270,11 @@ def sample(
     ConvergenceWarning
         If a limit ended the run; if the ranks of new points are not random; if chains ended near
         their starts; if the families of points disagree about the evidence by more than its error
-        (a mode was lost, or its mass drifts); if a bound had to be made much wider than its points,
-        or if significantly many points just outside it lie above the level; if `dynamic` did not
-        reach its targets; if the evidence still changes with the length of chains (`validate`); or
-        if the evidences from all points and from prior masses differ by more than 4 standard
-        errors.
+        (a mode was lost, or its mass drifts); if a bound of ``"unif"`` had to be made much wider
+        than its points; if significantly many points just outside of a bound lie above the level;
+        if `dynamic` did not reach its targets; if the evidence still changes with the length of
+        chains (`validate`); or if the evidences from all points and from prior masses differ by
+        more than 4 standard errors.
     WeightWarning
         If the error of the evidence from all points may not hold, so that `log_evidence` is that
         from prior masses; see `ImportanceEvidence.doubts`.

@@ -104,15 +104,14 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
                 "raise n_live",
             )
         )
-    # A bound that the run left for chains is not warned of; rejection has no tries.
-    rejecting = bool(np.isnan(result.trace.get("tries", np.empty(0))[-1:]).all())
-    if state["radius_scale"] > _LOOSE and rejecting:
+    # A wide bound is correct but slow; "auto" leaves a bound as soon as chains cost less.
+    if state["radius_scale"] > _LOOSE and result.settings["sampler"] != "auto":
         found.append(
             (
                 ConvergenceWarning,
                 f"the bound had to be made {state['radius_scale']:.1f} times as wide as its points "
-                "suggest: there are too few live points for so many dimensions; raise n_live, or "
-                "use sampler='slice'",
+                "suggest: there are too few live points for its dimension or shape; raise n_live, "
+                "or use sampler='auto' or 'slice'",
             )
         )
     return found + of_values(state)
