@@ -138,7 +138,7 @@ def ultranest(p: Problem, n_live: int = N_LIVE, population: int = 0) -> Run:
     return run
 
 
-def nautilus(p: Problem, n_live: int = 2000, seconds: float = 900.0) -> Run:
+def nautilus(p: Problem, n_live: int = 2000, seconds: float = 600.0) -> Run:
     """Importance nested sampling with neural networks, at its own defaults and within a time."""
     import nautilus as peer
 
