@@ -26,6 +26,7 @@ pub mod chains;
 pub mod importance;
 pub mod learnt;
 mod online_evidence;
+mod peaks;
 pub mod points;
 pub mod problem;
 mod proposals;

@@ -3,7 +3,8 @@
 //! Rounds of points are drawn, first from the prior. After each, all points are weighted as draws from
 //! the mixture of all densities so far, for the prior times a power of the likelihood, and a density is
 //! fitted to them from which the next round is drawn. The power rises to 1 as fast as the effective
-//! number of points allows. Modes are told apart by valleys between points, and those with too few points
+//! number of points allows. Modes are told apart by valleys between points. If draws from the prior have
+//! seen several, climbs lead to their peaks, and a round is drawn about these. Modes with too few points
 //! for the power of a round get points of their own. Then more rounds improve the density while that
 //! pays. The evidence is estimated from a last sample of a fixed density, which no point depends on. If
 //! few of its points carry the weights, they become a round, and there are more rounds.
@@ -18,6 +19,7 @@
 //!   the estimate).
 
 mod component;
+mod peaks;
 mod proposal;
 mod record;
 mod search;
@@ -170,6 +172,10 @@ pub struct Run {
     /// the posterior is not known.
     n_tests: usize,
     n_open: usize,
+    /// The number of points before the search for the peaks of basins, once it has begun, and whether it
+    /// has ended.
+    searched: Option<usize>,
+    is_searched: bool,
     /// The number of last samples that were given up.
     n_given_up: u32,
     answers: EvalBuffer,
@@ -233,6 +239,8 @@ impl Run {
             n_probed: 0,
             n_tests: 0,
             n_open: 0,
+            searched: None,
+            is_searched: false,
             n_given_up: 0,
             answers: EvalBuffer::default(),
             trace: Trace::default(),

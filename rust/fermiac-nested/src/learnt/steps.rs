@@ -100,6 +100,7 @@ const MOST_GIVEN_UP: u32 = 8;
 /// The address of the streams, and the parts of it by purpose.
 const ADDRESS: u64 = 1 << 60;
 const DRAWS: u64 = 0;
+const PEAKS: u64 = 1 << 39;
 const RESAMPLED: u64 = 1 << 40;
 const THINNING: u64 = 2 << 40;
 const KEYS: u64 = 3 << 40;
@@ -197,7 +198,18 @@ impl Run {
             pending
         } else {
             self.probe(problem, context)?;
-            self.prepare(context)?
+            let is_due = self.explores() && self.rounds.len() == EXPLORING && !self.is_searched;
+            let mut about_peaks = None;
+            if is_due {
+                let Some(peaks) = self.find_peaks(problem, context)? else { return Ok(()) };
+                let mut stream = self.stream(DRAWS, PEAKS);
+                about_peaks = self.about_peaks(peaks, &mut stream, problem, context)?;
+                self.is_searched = true;
+            }
+            match about_peaks {
+                Some(pending) => pending,
+                None => self.prepare(context)?,
+            }
         };
         if let Err(error) = self.evaluate(&pending.u, problem, context) {
             self.pending = Some(pending);
@@ -455,7 +467,9 @@ impl Run {
         let last = self.rounds.last().map_or(n..n, |round| round.points.clone());
         let u = &self.record.u[last.start * dim..last.end * dim];
         let fresh = &of_power[last];
-        if self.rounds.len() > 1 && ess(fresh) > 30.0 {
+        // Those about peaks are no draws of the target of any power.
+        let about_peaks = self.explores() && self.rounds.len() > EXPLORING;
+        if self.rounds.len() > 1 && !about_peaks && ess(fresh) > 30.0 {
             density.adapt(u, fresh, context)?;
         }
         self.cover(&mut density, &of_power, context)?;

@@ -9,10 +9,10 @@
 
 use super::Run;
 use super::fitting::{ABOVE, Posterior};
-use super::peaks::{Means, Peak, PeakSearch};
 use super::state::{Phase, STATUSES, Status};
 use super::survey::further_draws;
 use crate::importance::Importance;
+use crate::peaks::{Means, Peak, PeakSearch};
 use crate::problem::Problem;
 use crate::proposals::Density;
 use fermiac_base::Result;

@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::finish::Drawn;
-use super::peaks::Peak;
+use crate::peaks::Peak;
 use crate::points::{Origin, Points};
 use crate::proposals::{Density, Target, fit};
 use crate::{Volumes, n_alive, volumes};

@@ -9,14 +9,11 @@
 
 mod away;
 mod batch;
-mod climb;
 mod finish;
 mod fitting;
-mod peaks;
 mod probes;
 mod rejection;
 mod settings;
-mod shape;
 mod state;
 mod survey;
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! each. If there are several modes, there may be more: the survey then goes on with more draws from
 //! the prior. Its points never become live points, and the evidence does not use them.
 
-use super::peaks::{Means, Peak, PeakSearch};
 use super::{Run, Settings};
 use crate::bound::BoundKind;
+use crate::peaks::{Means, Peak, PeakSearch};
 use crate::problem::Problem;
 use fermiac_base::Result;
 use fermiac_base::par::Context;

@@ -4,8 +4,9 @@
 //! from the nearest higher point. From the tops of modes with few points above a level, climbs lead to
 //! the peaks.
 
-use super::climb::{Axes, Climb, PARTS};
-use super::shape::{law_about, n_calls};
+mod climb;
+mod shape;
+
 use crate::basins::{Basins, First};
 use crate::problem::{EvalBuffer, Problem};
 use fermiac_base::Result;
@@ -13,6 +14,9 @@ use fermiac_base::linalg::{Cholesky, dot};
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use std::cell::RefCell;
+
+use climb::{Axes, Climb, PARTS};
+use shape::{law_about, n_calls};
 
 /// A top is higher than so many of its nearest points.
 const NEIGHBOURS: usize = 3;
@@ -39,15 +43,15 @@ const AROUND: i32 = 3;
 
 /// A peak, and the covariance matrix of the normal law about it, row-major; it is empty if it is not known.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Peak {
-    pub(super) ell: f64,
-    pub(super) u: Vec<f64>,
-    pub(super) covariance: Vec<f64>,
+pub(crate) struct Peak {
+    pub(crate) ell: f64,
+    pub(crate) u: Vec<f64>,
+    pub(crate) covariance: Vec<f64>,
 }
 
 impl Peak {
     /// The peak at each of the samplers' coordinates that stand for it.
-    pub(super) fn images(&self, problem: &Problem) -> Vec<Self> {
+    pub(crate) fn images(&self, problem: &Problem) -> Vec<Self> {
         let image = |u: Vec<f64>| {
             let n = u.len();
             let is_mirrored: Vec<bool> = u.iter().zip(&self.u).map(|(a, b)| a != b).collect();
@@ -64,7 +68,7 @@ impl Peak {
 
     /// The ellipsoid about the peak whose squared radius is d + `reach` √(2 d) in standard deviations;
     /// `None` if its law is not known.
-    pub(super) fn mode<'a>(&'a self, circles: &'a [bool], reach: f64) -> Option<Mode<'a>> {
+    pub(crate) fn mode<'a>(&'a self, circles: &'a [bool], reach: f64) -> Option<Mode<'a>> {
         let dim = self.u.len();
         let factor = Cholesky::new(&self.covariance, dim).ok()?;
         let square = dim as f64 + reach * (2.0 * dim as f64).sqrt();
@@ -72,7 +76,7 @@ impl Peak {
     }
 
     /// The peak, and points some standard deviations from it, row-major.
-    pub(super) fn about(&self) -> Vec<f64> {
+    pub(crate) fn about(&self) -> Vec<f64> {
         let n = self.u.len();
         let mut rows = Vec::new();
         for k in -AROUND..=AROUND {
@@ -83,7 +87,7 @@ impl Peak {
         rows
     }
 
-    pub(super) fn persist(&mut self, dim: usize, codec: &mut Codec) -> Result<()> {
+    pub(crate) fn persist(&mut self, dim: usize, codec: &mut Codec) -> Result<()> {
         codec.number(&mut self.ell)?;
         codec.list(&mut self.u)?;
         codec.list(&mut self.covariance)?;
@@ -98,7 +102,7 @@ impl Peak {
 }
 
 /// The ellipsoid about a peak.
-pub(super) struct Mode<'a> {
+pub(crate) struct Mode<'a> {
     peak: &'a [f64],
     axes: Axes<'a>,
     factor: Cholesky,
@@ -107,7 +111,7 @@ pub(super) struct Mode<'a> {
 
 impl Mode<'_> {
     /// Whether each of some rows is in it.
-    pub(super) fn members(&self, u: &[f64]) -> Vec<bool> {
+    pub(crate) fn members(&self, u: &[f64]) -> Vec<bool> {
         let is_in = |row: &[f64]| {
             let mut step = self.axes.step(self.peak, row);
             self.factor.solve_lower(&mut step);
@@ -117,22 +121,46 @@ impl Mode<'_> {
     }
 }
 
+/// Gives the log-likelihoods of rows; it is told how many the search has asked for before.
+pub(crate) type Answers<'a> = Box<dyn FnMut(&[f64], usize) -> Result<Vec<f64>> + 'a>;
+
 /// What a search needs of a run.
-pub(super) struct Means<'a, 'c> {
-    pub(super) problem: &'a Problem,
-    pub(super) context: &'a Context<'c>,
-    pub(super) buffer: &'a mut EvalBuffer,
+pub(crate) struct Means<'a, 'c> {
+    pub(crate) problem: &'a Problem,
+    pub(crate) context: &'a Context<'c>,
+    pub(crate) buffer: &'a mut EvalBuffer,
     /// The log-likelihoods of all points so far: a search that an error ended is made again from its
     /// start, with known answers.
-    pub(super) answers: &'a mut Vec<f64>,
-    pub(super) circles: &'a [bool],
+    pub(crate) answers: &'a mut Vec<f64>,
+    pub(crate) circles: &'a [bool],
     /// The evaluations of the run.
-    pub(super) n_evals: &'a mut u64,
+    pub(crate) n_evals: &'a mut u64,
+}
+
+impl<'a> Means<'a, '_> {
+    /// Answers by the likelihood, which are kept.
+    fn into_answers(self) -> Answers<'a> {
+        let Self { problem, context, buffer, answers, circles, n_evals } = self;
+        let seconds_a_row = RefCell::new(1e-6);
+        Box::new(move |rows, start| {
+            let n = rows.len() / circles.len();
+            if answers.len() < start + n {
+                problem.evaluate_together(rows, &seconds_a_row, context, buffer)?;
+                answers.truncate(start);
+                answers.extend_from_slice(&buffer.ell);
+                *n_evals += n as u64;
+                context.advance(n as u64);
+                context.poll()?;
+            }
+            Ok(answers[start..start + n].to_vec())
+        })
+    }
 }
 
 /// A search under way.
-pub(super) struct PeakSearch<'a, 'c> {
-    means: Means<'a, 'c>,
+pub(crate) struct PeakSearch<'a, 'c> {
+    answers: Answers<'a>,
+    context: &'a Context<'c>,
     axes: Axes<'a>,
     level: f64,
     basins: Basins,
@@ -141,29 +169,41 @@ pub(super) struct PeakSearch<'a, 'c> {
     peaks: Vec<Peak>,
     /// The number of evaluations so far.
     n_evals: usize,
-    seconds_a_row: RefCell<f64>,
 }
 
 impl<'a, 'c> PeakSearch<'a, 'c> {
     /// A search from points, for modes with few of them above a level.
-    pub(super) fn new(means: Means<'a, 'c>, level: f64, u: &[f64], ell: &[f64]) -> Result<Self> {
-        let mut basins = Basins::new(means.circles, NEIGHBOURS, usize::MAX);
-        basins.add(u, ell, 0, means.context)?;
-        Ok(Self {
-            axes: Axes { circles: means.circles, end: 0.5 / (ell.len() + 1) as f64 },
-            means,
-            level,
+    pub(crate) fn new(means: Means<'a, 'c>, level: f64, u: &[f64], ell: &[f64]) -> Result<Self> {
+        let (circles, context) = (means.circles, means.context);
+        let mut basins = Basins::new(circles, NEIGHBOURS, usize::MAX);
+        basins.add(u, ell, 0, context)?;
+        let mut this = Self::among(basins, means.into_answers(), circles, context);
+        this.level = level;
+        Ok(this)
+    }
+
+    /// A search from the tops of all basins.
+    pub(crate) fn among(
+        basins: Basins,
+        answers: Answers<'a>,
+        circles: &'a [bool],
+        context: &'a Context<'c>,
+    ) -> Self {
+        Self {
+            answers,
+            context,
+            axes: Axes { circles, end: 0.5 / (basins.len() + 1) as f64 },
+            level: f64::INFINITY,
             basins,
             tried: Vec::new(),
             peaks: Vec::new(),
             n_evals: 0,
-            seconds_a_row: RefCell::new(1e-6),
-        })
+        }
     }
 
     /// Finds the laws about peaks, the highest first, until the search has made `most` calls, and forgets
     /// those below a level.
-    pub(super) fn shape(&mut self, level: f64, most: usize) -> Result<()> {
+    pub(crate) fn shape(&mut self, level: f64, most: usize) -> Result<()> {
         let mut peaks = std::mem::take(&mut self.peaks);
         peaks.sort_by(|a, b| b.ell.total_cmp(&a.ell));
         for peak in peaks.iter_mut().filter(|peak| peak.ell > level - BELOW) {
@@ -174,6 +214,28 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
         }
         peaks.retain(|peak| peak.ell > level);
         self.peaks = peaks;
+        Ok(())
+    }
+
+    /// Finds the laws about peaks above a level, the highest first, until the search has made `most` calls,
+    /// and forgets all others, and those within a standard deviation of a higher one in each direction.
+    pub(crate) fn shape_apart(&mut self, level: f64, most: usize) -> Result<()> {
+        let (mut peaks, circles) = (std::mem::take(&mut self.peaks), self.axes.circles);
+        peaks.sort_by(|a, b| b.ell.total_cmp(&a.ell));
+        for mut peak in peaks {
+            let dim = peak.u.len();
+            if peak.ell <= level || self.n_evals + MOVES * (n_calls(dim) + 1) > most {
+                break;
+            }
+            let mut higher = self.peaks.iter().filter_map(|peak| peak.mode(circles, 0.0));
+            if higher.any(|mode| mode.members(&peak.u)[0]) {
+                continue;
+            }
+            self.shape_one(&mut peak)?;
+            if !peak.covariance.is_empty() {
+                self.peaks.push(peak);
+            }
+        }
         Ok(())
     }
 
@@ -196,40 +258,37 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
         Ok(())
     }
 
+    /// The log-likelihood of the highest peak or top of a basin.
+    pub(crate) fn highest(&self) -> f64 {
+        let tops = self.tried.iter().map(|top| self.basins.ell(*top));
+        tops.chain(self.peaks.iter().map(|peak| peak.ell)).fold(f64::NEG_INFINITY, f64::max)
+    }
+
     /// The peaks.
-    pub(super) fn into_peaks(self) -> Vec<Peak> {
+    pub(crate) fn into_peaks(self) -> Vec<Peak> {
         self.peaks
     }
 
     /// The number of calls so far.
-    pub(super) fn n_calls(&self) -> usize {
+    pub(crate) fn n_calls(&self) -> usize {
         self.n_evals
     }
 
     /// Adds points whose log-likelihoods are not known.
-    pub(super) fn add(&mut self, u: &[f64]) -> Result<()> {
+    pub(crate) fn add(&mut self, u: &[f64]) -> Result<()> {
         let ell = self.evaluate(u)?;
-        self.basins.add(u, &ell, self.basins.len(), self.means.context)
+        self.basins.add(u, &ell, self.basins.len(), self.context)
     }
 
     fn evaluate(&mut self, rows: &[f64]) -> Result<Vec<f64>> {
-        let (start, n) = (self.n_evals, rows.len() / self.axes.circles.len());
-        let Means { problem, context, buffer, answers, n_evals, .. } = &mut self.means;
-        if answers.len() < start + n {
-            problem.evaluate_together(rows, &self.seconds_a_row, context, buffer)?;
-            answers.truncate(start);
-            answers.extend_from_slice(&buffer.ell);
-            **n_evals += n as u64;
-            context.advance(n as u64);
-            context.poll()?;
-        }
-        self.n_evals += n;
-        Ok(answers[start..start + n].to_vec())
+        let ell = (self.answers)(rows, self.n_evals)?;
+        self.n_evals += ell.len();
+        Ok(ell)
     }
 
     /// Tests for valleys between at most `most` points that may be tops, the highest first, and the
     /// nearest higher ones.
-    pub(super) fn test_highest(&mut self, most: usize) -> Result<()> {
+    pub(crate) fn test_highest(&mut self, most: usize) -> Result<()> {
         let (chosen, middles) = self.basins.candidates(First::Highest, usize::MAX, most);
         let ell = self.evaluate(&middles)?;
         self.basins.learn(&chosen, &ell);
@@ -238,7 +297,7 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
 
     /// Tests those with the longest joins, of points of one density; the points half-way are points of
     /// the search from then on, but for the last ones, which may be tops that no test would follow.
-    pub(super) fn test_farthest(&mut self, most: usize) -> Result<()> {
+    pub(crate) fn test_farthest(&mut self, most: usize) -> Result<()> {
         let mut left = most;
         for round in 1..=ROUNDS {
             let (chosen, middles) = self.basins.candidates(First::Longest, usize::MAX, left);
@@ -249,7 +308,7 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
             let ell = self.evaluate(&middles)?;
             self.basins.learn(&chosen, &ell);
             if round < ROUNDS && left > 0 {
-                self.basins.add(&middles, &ell, self.basins.len(), self.means.context)?;
+                self.basins.add(&middles, &ell, self.basins.len(), self.context)?;
             }
         }
         Ok(())
@@ -257,7 +316,7 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
 
     /// Climbs from the tops of modes with few points above the level, until the search has made `most`
     /// calls; returns whether there are several modes.
-    pub(super) fn climb(&mut self, most: usize) -> Result<bool> {
+    pub(crate) fn climb(&mut self, most: usize) -> Result<bool> {
         let (modes, labels) = self.basins.labelled();
         // Points nearer to the top than half of the way to a higher one: others may be parted from it.
         let mut n_above = vec![0; modes.len()];
