@@ -288,40 +288,41 @@ fn failing(at: usize) -> (Problem, Arc<AtomicUsize>) {
 
 #[test]
 fn a_search_for_peaks_that_an_error_ends_goes_on() {
+    const SHORT: Settings = Settings { n_effective: 300, ..SETTINGS };
     let context = Context::serial();
     let (problem, _) = failing(usize::MAX);
-    let mut whole = Run::new(&problem, SETTINGS).unwrap();
+    let mut whole = Run::new(&problem, SHORT).unwrap();
     whole.run(&problem, None, &context).unwrap();
-    assert!(whole.is_searched && whole.record.len() > 1000);
+    assert!(whole.is_searched);
     let expected = whole.importance().unwrap();
     let exact = (3.0 * std::f64::consts::TAU).ln();
     assert!((expected.log_evidence - exact).abs() < 5.0 * expected.log_evidence_stderr);
     let start = whole.searched.unwrap();
     let n = whole.ln_mixture[start..].iter().take_while(|ln_q| ln_q.is_infinite()).count();
     assert!(n > 50, "{n}");
-    for at in [start, start + 1, start + n / 3, start + n / 2, start + n - 1] {
+    for (at, is_saved) in [(start + 1, false), (start + n / 2, true)] {
         let (problem, count) = failing(at);
-        let mut run = Run::new(&problem, SETTINGS).unwrap();
+        let mut run = Run::new(&problem, SHORT).unwrap();
         assert!(run.run(&problem, None, &context).is_err());
         let (kept, called) = (run.n_evals() as usize, count.load(Ordering::Relaxed));
         // The batch that failed is lost.
         assert!(kept >= start && called - kept < 50, "{kept} {called}");
-        let mut codec = Codec::writer();
-        run.persist(&mut codec).unwrap();
-        let mut resumed = Run::new(&problem, SETTINGS).unwrap();
-        resumed.persist(&mut Codec::reader(codec.into_words())).unwrap();
-        for run in [&mut run, &mut resumed] {
-            count.store(usize::MAX / 2, Ordering::Relaxed);
-            run.run(&problem, None, &context).unwrap();
-            assert_eq!(count.load(Ordering::Relaxed) - usize::MAX / 2, whole.record.len() - kept);
-            let found = run.importance().unwrap();
-            assert_eq!(found.log_evidence.to_bits(), expected.log_evidence.to_bits(), "{at}");
-            assert_eq!(found.u, expected.u);
+        if is_saved {
+            let mut codec = Codec::writer();
+            run.persist(&mut codec).unwrap();
+            run = Run::new(&problem, SHORT).unwrap();
+            run.persist(&mut Codec::reader(codec.into_words())).unwrap();
         }
+        run.run(&problem, None, &context).unwrap();
+        let fresh = count.load(Ordering::Relaxed) - called;
+        assert_eq!(fresh + kept, whole.record.len());
+        let found = run.importance().unwrap();
+        assert_eq!(found.log_evidence.to_bits(), expected.log_evidence.to_bits());
+        assert_eq!(found.u, expected.u);
     }
     // A limit within the search holds but for a batch.
     let limit = (start + n / 2) as u64;
-    let mut run = Run::new(&problem, Settings { max_evals: limit, ..SETTINGS }).unwrap();
+    let mut run = Run::new(&problem, Settings { max_evals: limit, ..SHORT }).unwrap();
     assert_eq!(run.run(&problem, None, &context).unwrap(), Status::Evals);
     assert!(run.n_evals() < limit + 50 && !run.is_searched);
     run.prolong(u64::MAX);
