@@ -425,7 +425,9 @@ class Learnt(Sampler):
     A mode that has too few of them for the power of a round gets about 2 d + 2 points of the round,
     from a law fitted to its points for the power that they allow. So a mode is climbed and filled
     even if the other modes' points outweigh its own. If the first round has seen several modes,
-    there may be more of them: the next three are drawn from the prior, too.
+    there may be more of them: the next three are drawn from the prior, too. Quasi-Newton climbs
+    then lead from the tops to the peaks, in at most 10 `n_live` calls, and a round is drawn from
+    the laws about these, whose covariances are those of second differences.
 
     At the power 1 rounds go on while they save more points of the last sample than they take. The
     number of points of the last sample is then fixed by the weights of the last two rounds, and all
