@@ -1,6 +1,6 @@
-//! Draws about the peaks of modes, after the draws from the prior.
+//! A round of draws about the peaks of modes, after the draws from the prior.
 //!
-//! Where draws from the prior have seen several modes, climbs from the tops of their basins lead to the
+//! If draws from the prior have seen several modes, climbs from the tops of their basins lead to the
 //! peaks, and a round is drawn from the laws about these, by second differences of the log-likelihood. So
 //! every mode that was seen has points near to its peak before the power of the likelihood rises.
 
