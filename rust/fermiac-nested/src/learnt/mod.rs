@@ -3,7 +3,8 @@
 //! Rounds of points are drawn, first from the prior. After each, all points are weighted as draws from
 //! the mixture of all densities so far, for the prior times a power of the likelihood, and a density is
 //! fitted to them from which the next round is drawn. The power rises to 1 as fast as the effective
-//! number of points allows. Modes are told apart by valleys between points. If draws from the prior have
+//! number of points allows. Densities follow locations and scales of coordinates that depend on others
+//! (`proposals/tree`). Modes are told apart by valleys between points. If draws from the prior have
 //! seen several, climbs lead to their peaks, and a round is drawn about these. Modes with too few points
 //! for the power of a round get points of their own. Then more rounds improve the density while that
 //! pays. The evidence is estimated from a last sample of a fixed density, which no point depends on. If
@@ -151,6 +152,8 @@ pub struct Run {
     costs: Vec<(f64, f64)>,
     /// The number of draws of the last sample, once it has begun.
     wanted: u64,
+    /// Whether that number is by its own first draws.
+    is_sized: bool,
     /// At its points: ln q, and the shares of q that depend on the A of each component.
     last_ln_q: Vec<f64>,
     last_thinned: Vec<Vec<f64>>,
@@ -227,6 +230,7 @@ impl Run {
             n_calm: 0,
             costs: Vec::new(),
             wanted: 0,
+            is_sized: false,
             last_ln_q: Vec::new(),
             last_thinned: Vec::new(),
             level: f64::NEG_INFINITY,

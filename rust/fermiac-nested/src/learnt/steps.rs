@@ -7,7 +7,7 @@ use super::weights::{cut, ess, power_of, weights};
 use super::{EVEN, Estimate, HEAVY_TAIL, Pending, Phase, Round, Run, Status, ln_add};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
-use crate::proposals::{Density, Target, fit};
+use crate::proposals::{Density, Target, Tree, Weighted, fit};
 use crate::surrogate::{TrainOptions, train};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -50,6 +50,8 @@ const GAIN: [f64; 2] = [0.5, 0.85];
 /// Draws of a block of the last sample, and the factor on their expected number.
 const BLOCK: u64 = 1024;
 const SPARE: f64 = 1.05;
+/// The number of its draws is set anew once there are so many.
+const LEAST_SIZED: u64 = 1024;
 /// The last sample has at most so many times the wanted points.
 const MOST: f64 = 10.0;
 /// The least number of points with a likelihood above 0 that a density is fitted to, per dimension.
@@ -76,7 +78,7 @@ const MOST_GROWTH: f64 = 4.0;
 /// There are no more of them when they can raise the evidence by no more than this share, or after
 /// so many rounds, with some more for each last sample that was given up.
 const REST: f64 = 0.01;
-const MOST_TOPPING: u32 = 20;
+const MOST_TOPPING: u32 = 30;
 const MORE_TOPPING: u32 = 5;
 /// Known points where the target is so many times the density have laws of their own; passes over them,
 /// the largest number of a pass, and their share of a density. Points of a smaller share of the target
@@ -320,6 +322,7 @@ impl Run {
         if n < LEAST_REFINED
             || (self.n_calm == 0 && n < MOST_COVERING)
             || (self.n_open > 0 && n < MOST_CLIMBING)
+            || self.tops()
         {
             return true;
         }
@@ -330,6 +333,14 @@ impl Run {
         let ratio = ((last - 1.0) / (before - 1.0).max(1e-6)).clamp(GAIN[0], GAIN[1]);
         let saved = self.settings.n_effective as f64 * (self.cost() - 1.0) * (1.0 - ratio);
         saved > self.n_of_round() as f64
+    }
+
+    /// Whether a round about the highest points is due: once a round found no place that the density
+    /// lacked.
+    fn tops(&self) -> bool {
+        !self.is_topped
+            && self.n_calm > 0
+            && self.n_topping < MOST_TOPPING + MORE_TOPPING * self.n_given_up
     }
 
     /// The number of draws of a round before it grows to refine a density.
@@ -371,8 +382,7 @@ impl Run {
         self.raise_level();
         let mut stream = self.stream(DRAWS, number << 20);
         if self.phase == Phase::Refining
-            && !self.is_topped
-            && self.n_topping < MOST_TOPPING + MORE_TOPPING * self.n_given_up
+            && self.tops()
             && let Some(top) = self.top(&mut stream, context)?
         {
             let n = (TOP_ROUND * self.n_top()) as usize;
@@ -416,10 +426,32 @@ impl Run {
                 *w = 0.0;
             }
         });
-        match self.fit(&of_top, 0.0, 2, context)? {
+        match self.fit(&of_top, 0.0, 2, self.tree()?, context)? {
             Some(density) => Component::new(dim, density, None, 1.0, 0, stream, context).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The tree that straightens the coordinates of the target of the last power, if it is one cluster of
+    /// points without circles.
+    fn tree(&self) -> Result<Option<Tree>> {
+        let (dim, n) = (self.circles.len(), self.n_explored());
+        if self.n_clusters > 1 || self.circles.contains(&true) {
+            return Ok(None);
+        }
+        let u = &self.record.u[..n * dim];
+        let uncut = weights(&self.record.ell[..n], &self.ln_mixture, self.power);
+        let mut of_power = uncut.clone();
+        cut(&mut of_power, WANTED * self.size());
+        let size = (ess(&of_power) as usize).min(FEWER_POINTS);
+        if size < 4 * dim {
+            return Ok(None);
+        }
+        let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | 3 << 20);
+        let chosen = resample(&of_power, size, Scheme::Systematic, &mut stream)?;
+        let rows = chosen.iter().flat_map(|&i| &u[i * dim..(i + 1) * dim]);
+        let rows: Vec<f64> = rows.copied().collect();
+        Ok(Tree::of(&rows, Weighted { u, weights: &uncut }, dim))
     }
 
     /// Raises the level above which the highest points lie, as far as enough of them are left.
@@ -459,7 +491,7 @@ impl Run {
         let (dim, n, number) = (self.circles.len(), self.n_explored(), self.rounds.len() as u64);
         let ell = &self.record.ell[..n];
         let of_power = weights(ell, &self.ln_mixture, power);
-        let Some(mut density) = self.fit(&of_power, power, 0, context)? else {
+        let Some(mut density) = self.fit(&of_power, power, 0, None, context)? else {
             return Ok(Proposal::cube(dim));
         };
         self.n_clusters = density.n_clusters();
@@ -480,7 +512,7 @@ impl Run {
             Component::new(dim, density, thinning(1.0), self.defence, TRIES, &mut stream, context)?;
         let (mut components, mut shares) = (vec![main], vec![1.0]);
         let of_wider = weights(ell, &self.ln_mixture, WIDER * power);
-        if let Some(density) = self.fit(&of_wider, WIDER * power, 1, context)? {
+        if let Some(density) = self.fit(&of_wider, WIDER * power, 1, None, context)? {
             let wider = Component::new(
                 dim,
                 density,
@@ -539,12 +571,14 @@ impl Run {
         of_power: &[f64],
         power: f64,
         which: u64,
+        tree: Option<Tree>,
         context: &Context<'_>,
     ) -> Result<Option<Density>> {
         let (dim, n) = (self.circles.len(), self.n_explored());
         let (u, ell) = (&self.record.u[..n * dim], &self.record.ell[..n]);
         let row = |i: usize| &u[i * dim..(i + 1) * dim];
         let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | which << 20);
+        let uncut = of_power;
         let mut of_power = of_power.to_vec();
         cut(&mut of_power, WANTED * self.size());
         let of_power = &of_power;
@@ -569,8 +603,10 @@ impl Run {
             above: &above,
             uncut: &[],
             log_x: log_x.min(0.0),
+            weighted: Some(Weighted { u, weights: uncut }),
+            tree,
         };
-        fit(&target, &self.circles, self.settings.key, context)
+        fit(target, &self.circles, self.settings.key, context)
     }
 
     /// The points with most of the weights, and the ln of their prior mass.
@@ -640,16 +676,20 @@ impl Run {
             let start = self.n_explored();
             self.rounds.push(Round { proposal, power: 1.0, n_draws: 0, points: start..start });
         }
-        let Some(round) = self.rounds.last() else { return Ok(()) };
-        let (done, number) = (round.n_draws, round.n_draws / BLOCK);
+        let done = self.rounds.last().map_or(0, |round| round.n_draws);
+        let number = done / BLOCK;
         if self.is_heavy(done) {
             return self.give_up(context);
+        }
+        if !self.is_sized && done as f64 >= TESTED[0] * self.wanted as f64 && done >= LEAST_SIZED {
+            self.resize(done);
         }
         if done >= self.wanted {
             self.phase = Phase::Ended;
             self.status = Status::Converged;
             return Ok(());
         }
+        let Some(round) = self.rounds.last() else { return Ok(()) };
         let n = BLOCK.min(self.wanted - done);
         let mut stream = self.stream(LAST, u64::from(self.n_given_up) << 32 | number);
         let u = round.proposal.draw(n as usize, &mut stream, context)?;
@@ -701,6 +741,17 @@ impl Run {
         is_short || (size < EVEN * weights.len() as f64 && khat(&mut weights) > HEAVY_TAIL)
     }
 
+    /// Sets the number of draws of the last sample by the effective share of the first ones.
+    fn resize(&mut self, done: u64) {
+        self.is_sized = true;
+        let ell = &self.record.ell[self.n_explored()..];
+        if let Some(estimate) = Estimate::new(ell, &self.last_ln_q, done) {
+            let cost = done as f64 / ess(&estimate.weights);
+            let n = SPARE * self.settings.n_effective as f64 * cost.min(MOST);
+            self.wanted = (n.ceil() as u64).max(done);
+        }
+    }
+
     /// Makes a round of the last sample, and goes on with rounds.
     fn give_up(&mut self, context: &Context<'_>) -> Result<()> {
         let Some(round) = self.rounds.last().cloned() else { return Ok(()) };
@@ -709,6 +760,7 @@ impl Run {
         self.last_ln_q.clear();
         self.last_thinned.clear();
         self.wanted = 0;
+        self.is_sized = false;
         self.n_given_up += 1;
         self.costs.clear();
         self.n_calm = 0;

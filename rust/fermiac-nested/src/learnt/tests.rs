@@ -119,8 +119,16 @@ fn a_thinned_density_integrates_to_one_and_is_that_of_its_draws() {
     for (row, ell) in u.chunks_exact(2).zip(&ell) {
         above.push(row, &[], *ell, &[], origin);
     }
-    let target = Target { points: &u, tempered: &u, above: &above, uncut: &[], log_x: -2.0 };
-    let density = fit(&target, &[false; 2], 1, &context).unwrap().unwrap();
+    let target = Target {
+        points: &u,
+        tempered: &u,
+        above: &above,
+        uncut: &[],
+        log_x: -2.0,
+        weighted: None,
+        tree: None,
+    };
+    let density = fit(target, &[false; 2], 1, &context).unwrap().unwrap();
     let options = TrainOptions { widths: vec![16; 2], max_epochs: 40, ..TrainOptions::default() };
     let fitted = train(Rows::new(&u, 2), &ell, &options, 1, &context).unwrap();
     let cut = Cut::new(&u, 2, &[false; 2]);

@@ -67,6 +67,24 @@ impl Margin {
         Some(Self { x, z, below, above })
     }
 
+    /// The margin with distances from its median that are `factor` times as long, within [0, 1].
+    fn stretched(&self, factor: f64) -> Self {
+        let median = self.value(0.0);
+        let (mut x, mut z) = (Vec::new(), Vec::new());
+        for (knot, score) in self.x.iter().zip(&self.z) {
+            let far = median + factor * (knot - median);
+            if far > 0.0 && far < 1.0 {
+                x.push(far);
+                z.push(*score);
+            }
+        }
+        if x.len() < 2 {
+            return self.clone();
+        }
+        let (below, above) = (normal_survival(-z[0]), normal_survival(z[z.len() - 1]));
+        Self { x, z, below, above }
+    }
+
     /// The score of a value strictly within (0, 1), and the ln of its derivative.
     fn score(&self, value: f64) -> (f64, f64) {
         let (x, z, n) = (&self.x, &self.z, self.x.len());
@@ -195,6 +213,21 @@ impl Copula {
         let ln_norm = -0.5 * factor.log_determinant() - dim as f64 * LN_SQRT_2PI;
         let inverse = factor.inverse_lower();
         Some(Self { margins, factor, inverse, ln_norm })
+    }
+
+    /// The number of parameters of a copula: the quantiles of margins, and correlations.
+    pub(super) fn n_parameters(dim: usize) -> f64 {
+        let quantiles = 2.0 * OUTERMOST / STEP + 1.0;
+        dim as f64 * (quantiles + 0.5 * (dim as f64 - 1.0))
+    }
+
+    /// The copula with margins of some coordinates stretched about their medians.
+    pub(super) fn stretched(&self, coordinates: &[usize], factor: f64) -> Self {
+        let mut this = self.clone();
+        for &j in coordinates {
+            this.margins[j] = self.margins[j].stretched(factor);
+        }
+        this
     }
 
     /// The ln of the density at eight points of the open cube; `room` is scratch space.

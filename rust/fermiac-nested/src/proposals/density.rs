@@ -1,16 +1,23 @@
 //! The mixture from which points are proposed: its fit, its density and its draws.
 
+use super::Weighted;
 use super::copula::Copula;
 use super::student::{Mixture, Student, into_tile, ln_sums};
+use super::tree::{Tree, TreeCopula};
 use crate::chains::{Clusters, Cut};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Alias, Stream};
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expv, ln};
 
 /// The shares of the copulas, of wider laws and of the cube at first; the rest is that of Student's
 /// t laws.
 const COPULAS: f64 = 0.45;
+/// The share of the copula with branches in that of a cluster.
+const TREE: f64 = 0.75;
+const WIDER_TREE: f64 = 0.2;
+/// The factors on the residuals of children in wider trees.
+const STRETCHES: [f64; 2] = [1.0, 1.6];
 const WIDER: f64 = 0.18;
 const CUBE: f64 = 0.02;
 /// The share of the weights at first in those that were adapted, so that no part vanishes.
@@ -34,6 +41,7 @@ enum Part {
     Cube,
     Student(Box<Student>),
     Copula(Box<Copula>),
+    Tree(Box<TreeCopula>),
 }
 
 /// A mixture of laws on the unit cube, in the samplers' coordinates.
@@ -41,9 +49,14 @@ enum Part {
 pub(crate) struct Density {
     dim: usize,
     cut: Cut,
+    /// The map to the coordinates of all parts but the cube.
+    tree: Option<Tree>,
     parts: Vec<Part>,
     weights: Vec<f64>,
     first_weights: Vec<f64>,
+    /// By how much the ln of the density of each part is too high at points that it was fitted to, if these
+    /// are among those that weights are adapted to.
+    optimism: Vec<f64>,
     n_clusters: usize,
 }
 
@@ -59,30 +72,44 @@ pub(crate) struct Start<'a> {
     pub(crate) tempered_labels: &'a [usize],
     /// The cuts of circles.
     pub(crate) cut: Cut,
+    /// All points with their weights for the posterior, if coordinates may have locations and scales that
+    /// depend on others.
+    pub(crate) weighted: Option<Weighted<'a>>,
+    /// The tree that straightens coordinates for all laws.
+    pub(crate) tree: Option<Tree>,
 }
 
 impl Density {
     /// Fits a density; `None` if the points do not span the space.
     pub(crate) fn fit(start: Start<'_>, dim: usize, context: &Context<'_>) -> Result<Option<Self>> {
-        let Start { points, labels, tempered, tempered_labels, cut } = start;
+        let Start { points, labels, tempered, tempered_labels, cut, weighted, tree } = start;
         let rotate = |rows: &[f64]| {
             let mut rotated = rows.to_vec();
-            rotated.chunks_exact_mut(dim).for_each(|row| cut.rotate(row));
+            for row in rotated.chunks_exact_mut(dim) {
+                cut.rotate(row);
+                if let Some(tree) = &tree {
+                    tree.straighten(row);
+                }
+            }
             rotated
         };
         let rotated = rotate(points);
+        let all = weighted.map(|all| (rotate(all.u), all.weights));
         let Some(mixture) = Mixture::fit(&rotated, dim, labels, context)? else { return Ok(None) };
         let wide = Mixture::fit(&rotate(tempered), dim, tempered_labels, context)?;
         let mut this = Self {
             dim,
             cut,
+            tree,
             parts: vec![Part::Cube],
             weights: vec![CUBE],
             first_weights: Vec::new(),
+            optimism: vec![0.0],
             n_clusters: 0,
         };
         let total: f64 = mixture.shares.iter().sum();
-        let of_copulas = this.add_copulas(&rotated, &mixture, context)?;
+        let all = all.as_ref().map(|(u, weights)| Weighted { u, weights });
+        let of_copulas = this.add_copulas(&rotated, &mixture, all, context)?;
         for (part, share) in mixture.parts.iter().zip(&mixture.shares) {
             if let Some(wide) = part.stretched(STRETCH, WIDER_DF) {
                 this.add(Part::Student(Box::new(wide)), 0.5 * WIDER * share / total);
@@ -95,8 +122,10 @@ impl Density {
             }
         }
         let rest = 1.0 - CUBE - WIDER - if of_copulas { COPULAS } else { 0.0 };
+        let parameters = (dim * (dim + 3) / 2) as f64;
         for (part, share) in mixture.parts.into_iter().zip(&mixture.shares) {
-            this.add(Part::Student(Box::new(part)), rest * share / total);
+            let of_point = if weighted.is_some() { parameters / share } else { 0.0 };
+            this.add_fitted(Part::Student(Box::new(part)), rest * share / total, of_point);
         }
         let sum: f64 = this.weights.iter().sum();
         this.weights.iter_mut().for_each(|w| *w /= sum);
@@ -124,7 +153,17 @@ impl Density {
         }
         weights.iter_mut().for_each(|w| *w /= total);
         let (first_weights, n_clusters) = (weights.clone(), parts.len());
-        Some(Self { dim, cut: Cut::default(), parts, weights, first_weights, n_clusters })
+        let optimism = vec![0.0; parts.len()];
+        Some(Self {
+            dim,
+            cut: Cut::default(),
+            tree: None,
+            parts,
+            weights,
+            first_weights,
+            optimism,
+            n_clusters,
+        })
     }
 
     /// The cuts of circles.
@@ -137,9 +176,29 @@ impl Density {
         self.n_clusters
     }
 
+    /// A point in the coordinates of the parts.
+    fn own(&self, point: &[f64]) -> Vec<f64> {
+        let mut row = point.to_vec();
+        self.cut.rotate(&mut row);
+        if let Some(tree) = &self.tree {
+            tree.straighten(&mut row);
+        }
+        row
+    }
+
     fn add(&mut self, part: Part, weight: f64) {
         self.parts.push(part);
         self.weights.push(weight);
+        self.optimism.push(0.0);
+    }
+
+    /// Adds a part with so many parameters for each of the points that it was fitted to: that much too high is
+    /// the ln of its density at these (Akaike's criterion).
+    fn add_fitted(&mut self, part: Part, weight: f64, parameters: f64) {
+        self.add(part, weight);
+        if let Some(optimism) = self.optimism.last_mut() {
+            *optimism = parameters;
+        }
     }
 
     /// Adds narrow laws about points, whose scales are shares of those of the parts nearest to them.
@@ -161,8 +220,7 @@ impl Density {
                     nearest = Some((law, *density));
                 }
             }
-            let mut centre = point.to_vec();
-            self.cut.rotate(&mut centre);
+            let centre = self.own(point);
             for factor in ABOUT {
                 added.extend(nearest.and_then(|(law, _)| law.moved(centre.clone(), factor)));
             }
@@ -173,9 +231,7 @@ impl Density {
     /// Adds laws about a peak with a covariance matrix, row-major; if it is empty or not positive definite,
     /// about a point.
     pub(crate) fn add_peak(&mut self, peak: &[f64], covariance: &[f64], share: f64) {
-        let mut centre = peak.to_vec();
-        self.cut.rotate(&mut centre);
-        let Some(law) = Student::of(centre, &mut covariance.to_vec()) else {
+        let Some(law) = Student::of(self.own(peak), &mut covariance.to_vec()) else {
             self.add_about(peak, share);
             return;
         };
@@ -198,9 +254,8 @@ impl Density {
         sorted.sort_by(f64::total_cmp);
         let most = sorted[sorted.len() / 2] + ln(factor);
         let rows = points.chunks_exact(self.dim).zip(&ratios);
-        let mut low: Vec<f64> =
-            rows.filter(|(_, ratio)| **ratio > most).flat_map(|(row, _)| row).copied().collect();
-        low.chunks_exact_mut(self.dim).for_each(|row| self.cut.rotate(row));
+        let low: Vec<f64> =
+            rows.filter(|(_, ratio)| **ratio > most).flat_map(|(row, _)| self.own(row)).collect();
         let labels = vec![0; low.len() / self.dim];
         if labels.is_empty() {
             return Ok(());
@@ -234,6 +289,7 @@ impl Density {
         &mut self,
         points: &[f64],
         mixture: &Mixture,
+        weighted: Option<Weighted<'_>>,
         context: &Context<'_>,
     ) -> Result<bool> {
         let dim = self.dim;
@@ -241,31 +297,41 @@ impl Density {
         let clusters = Clusters::of(laws);
         self.n_clusters = clusters.n;
         let mut members = vec![Vec::new(); clusters.n];
-        let mut room = Vec::new();
-        let (mut tile, mut best) = (vec![V::ZERO; dim], [(0, f64::NEG_INFINITY); LANES]);
-        for rows in points.chunks(LANES * dim) {
-            into_tile(rows, dim, &mut tile);
-            best.fill((0, f64::NEG_INFINITY));
-            for (k, part) in mixture.parts.iter().enumerate() {
-                let densities = part.ln_densities::<false>(&tile, &mut room);
-                for (best, density) in best.iter_mut().zip(densities.0) {
-                    if density > best.1 {
-                        *best = (k, density);
-                    }
-                }
-            }
-            for (row, (nearest, _)) in rows.chunks_exact(dim).zip(best) {
-                members[clusters.of_part[nearest]].extend_from_slice(row);
+        for (row, nearest) in points.chunks_exact(dim).zip(nearest(points, mixture)) {
+            members[clusters.of_part[nearest]].extend_from_slice(row);
+        }
+        let mut all = vec![(Vec::new(), Vec::new()); clusters.n];
+        if let Some(Weighted { u, weights }) = weighted {
+            let rows = u.chunks_exact(dim).zip(weights).zip(nearest(u, mixture));
+            for ((row, weight), nearest) in rows {
+                let (u, weights) = &mut all[clusters.of_part[nearest]];
+                u.extend_from_slice(row);
+                weights.push(*weight);
             }
         }
         context.poll()?;
         let n = points.len() as f64;
         let before = self.parts.len();
-        for rows in members.iter().filter(|rows| rows.len() >= LEAST.max(2 * dim) * dim) {
+        for (rows, (u, weights)) in members.iter().zip(&all) {
             context.poll()?;
-            if let Some(copula) = Copula::fit(rows, dim) {
-                self.add(Part::Copula(Box::new(copula)), COPULAS * rows.len() as f64 / n);
+            if rows.len() < LEAST.max(2 * dim) * dim {
+                continue;
             }
+            let Some(copula) = Copula::fit(rows, dim) else { continue };
+            let parameters = Copula::n_parameters(dim) * dim as f64 / rows.len() as f64;
+            let of_point = if weighted.is_some() { parameters } else { 0.0 };
+            let mut share = COPULAS * rows.len() as f64 / n;
+            if weighted.is_some()
+                && let Some(tree) = TreeCopula::fit(rows, Weighted { u, weights }, dim, &copula)
+            {
+                for of_children in STRETCHES {
+                    let wider = tree.wider(STRETCH, of_children);
+                    self.add(Part::Tree(Box::new(wider)), 0.5 * WIDER_TREE * share);
+                }
+                self.add_fitted(Part::Tree(Box::new(tree)), TREE * share, of_point);
+                share *= 1.0 - TREE;
+            }
+            self.add_fitted(Part::Copula(Box::new(copula)), share, of_point);
         }
         Ok(self.parts.len() > before)
     }
@@ -275,10 +341,17 @@ impl Density {
         let table = Alias::new(&self.weights)?;
         let (mut row, mut room) = (vec![0.0; self.dim], Vec::new());
         for _ in 0..n {
-            match &self.parts[table.sample(stream)] {
+            let part = &self.parts[table.sample(stream)];
+            match part {
                 Part::Cube => stream.fill_uniform(&mut row),
                 Part::Student(law) => law.draw(stream, &mut room, &mut row),
                 Part::Copula(law) => law.draw(stream, &mut room, &mut row),
+                Part::Tree(law) => law.draw(stream, &mut room, &mut row),
+            }
+            if let Some(tree) = &self.tree
+                && !matches!(part, Part::Cube)
+            {
+                tree.bend(&mut row);
             }
             let is_inside = row.iter().all(|x| *x > 0.0 && *x < 1.0);
             if is_inside && self.cut.rotate_back(&mut row) {
@@ -329,6 +402,12 @@ impl Density {
         // The densities do not change, only their weights.
         let mut table = Vec::with_capacity(weights.len() * n_parts);
         dispatch(Table { density: self, rows: u, out: &mut table });
+        if self.optimism.iter().any(|optimism| *optimism > 0.0) {
+            let factors: Vec<f64> = self.optimism.iter().map(|optimism| exp(-optimism)).collect();
+            for row in table.chunks_exact_mut(n_parts) {
+                row.iter_mut().zip(&factors).for_each(|(q, factor)| *q *= factor);
+            }
+        }
         // A few large weights would decide alone.
         let n = weights.len() as f64;
         let most = n.sqrt() * weights.iter().sum::<f64>() / n;
@@ -347,9 +426,41 @@ impl Density {
             parts.for_each(|((w, share), first)| {
                 *w = KEPT * first + (1.0 - KEPT) * share / total;
             });
+            // Wider trees look for places where no point has been.
+            let is_wider = |part: &Part| matches!(part, Part::Tree(tree) if tree.is_wider());
+            if self.parts.iter().any(is_wider) {
+                let parts = self.weights.iter_mut().zip(&self.first_weights).zip(&self.parts);
+                for ((w, first), _) in parts.filter(|(_, part)| is_wider(part)) {
+                    *w = w.max(*first);
+                }
+                let sum: f64 = self.weights.iter().sum();
+                self.weights.iter_mut().for_each(|w| *w /= sum);
+            }
         }
         Ok(())
     }
+}
+
+/// The part of a mixture whose density is the highest, for each of some rows.
+fn nearest(rows: &[f64], mixture: &Mixture) -> Vec<usize> {
+    let dim = mixture.parts[0].mean.len();
+    let mut out = Vec::with_capacity(rows.len() / dim);
+    let (mut tile, mut room) = (vec![V::ZERO; dim], Vec::new());
+    let mut best = [(0, f64::NEG_INFINITY); LANES];
+    for rows in rows.chunks(LANES * dim) {
+        into_tile(rows, dim, &mut tile);
+        best.fill((0, f64::NEG_INFINITY));
+        for (k, part) in mixture.parts.iter().enumerate() {
+            let densities = part.ln_densities::<false>(&tile, &mut room);
+            for (best, density) in best.iter_mut().zip(densities.0) {
+                if density > best.1 {
+                    *best = (k, density);
+                }
+            }
+        }
+        out.extend(best.iter().take(rows.len() / dim).map(|(k, _)| *k));
+    }
+    out
 }
 
 /// The logarithms of the densities of all parts at eight points.
@@ -373,14 +484,21 @@ impl<'a> Logs<'a> {
         let Self { density, tile, room, rotated, of_parts } = self;
         rotated.clear();
         rotated.extend_from_slice(rows);
-        rotated.chunks_exact_mut(density.dim).for_each(|row| density.cut.rotate(row));
+        let mut slopes = V::ZERO;
+        for (lane, row) in rotated.chunks_exact_mut(density.dim).enumerate() {
+            density.cut.rotate(row);
+            if let Some(tree) = &density.tree {
+                slopes.0[lane] = tree.straighten(row);
+            }
+        }
         into_tile(rotated, density.dim, tile);
         for ((log, part), term) in of_parts.iter_mut().zip(&density.parts).zip(terms) {
             *log = V::splat(*term)
                 + match part {
                     Part::Cube => V::ZERO,
-                    Part::Student(law) => law.ln_densities::<FMA>(tile, room),
-                    Part::Copula(law) => law.ln_densities::<FMA>(tile, room),
+                    Part::Student(law) => law.ln_densities::<FMA>(tile, room) + slopes,
+                    Part::Copula(law) => law.ln_densities::<FMA>(tile, room) + slopes,
+                    Part::Tree(law) => law.ln_densities::<FMA>(tile, room) + slopes,
                 };
         }
     }
@@ -461,7 +579,16 @@ mod tests {
         let cut = Cut::new(&points, 2, &[circle, false]);
         let labels = vec![0; 3000];
         let (tempered, tempered_labels) = (points.as_slice(), labels.as_slice());
-        let start = Start { points: &points, labels: &labels, tempered, tempered_labels, cut };
+        let (weighted, tree) = (None, None);
+        let start = Start {
+            points: &points,
+            labels: &labels,
+            tempered,
+            tempered_labels,
+            cut,
+            weighted,
+            tree,
+        };
         Density::fit(start, 2, &Context::serial()).unwrap().unwrap()
     }
 
@@ -531,6 +658,39 @@ mod tests {
             }
             assert!(logs[0] > logs[1] && logs[0] > logs[2]);
         }
+    }
+
+    #[test]
+    fn adapted_weights_do_not_favour_laws_with_few_points() {
+        // The law of the points, and one with the mean and the covariance of these few points.
+        let (dim, n, sd) = (6, 40, 0.05);
+        let mut stream = Stream::new(6, Domain::User, 0, 0);
+        let points: Vec<f64> = (0..n * dim).map(|_| 0.5 + sd * stream.normal()).collect();
+        let mut scale = vec![0.0; dim * dim];
+        scale.iter_mut().step_by(dim + 1).for_each(|x| *x = sd * sd);
+        let mut mean = vec![0.0; dim];
+        for row in points.chunks_exact(dim) {
+            mean.iter_mut().zip(row).for_each(|(m, x)| *m += x / n as f64);
+        }
+        let mut covariance = vec![0.0; dim * dim];
+        for row in points.chunks_exact(dim) {
+            for i in 0..dim {
+                for j in 0..=i {
+                    let product = (row[i] - mean[i]) * (row[j] - mean[j]);
+                    covariance[i * dim + j] += product / n as f64;
+                }
+            }
+        }
+        let laws = vec![(vec![0.5; dim], scale), (mean, covariance)];
+        let naive = Density::of_laws(laws, &[0.5; 2], dim).unwrap();
+        let mut honest = naive.clone();
+        honest.optimism[1] = (dim * (dim + 3) / 2) as f64 / n as f64;
+        let share = |mut density: Density| {
+            density.adapt(&points, &vec![1.0; n], &Context::serial()).unwrap();
+            density.weights[1]
+        };
+        let (naive, honest) = (share(naive), share(honest));
+        assert!(naive > 0.7 && honest < 0.5, "{naive} {honest}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The fit of a density to weighted points whose modes are told apart by a bound.
 
-use super::{Density, Start};
+use super::{Density, Start, Tree, Weighted};
 use crate::bound::{Bound, BoundKind, FitOptions};
 use crate::chains::{BatchGeometry, Cut};
 use crate::points::Points;
@@ -20,6 +20,11 @@ pub(crate) struct Target<'a> {
     pub(crate) uncut: &'a [f64],
     /// The ln of the prior mass of the points above.
     pub(crate) log_x: f64,
+    /// All points with their weights for the target, if coordinates may have locations and scales that
+    /// depend on others.
+    pub(crate) weighted: Option<Weighted<'a>>,
+    /// The tree that straightens coordinates for all laws.
+    pub(crate) tree: Option<Tree>,
 }
 
 /// Fits a density; `None` if the points do not span the space.
@@ -27,7 +32,7 @@ pub(crate) struct Target<'a> {
 /// # Errors
 /// Those of `context`, and of a bound about points outside of the cube.
 pub(crate) fn fit(
-    target: &Target<'_>,
+    target: Target<'_>,
     circles: &[bool],
     key: u64,
     context: &Context<'_>,
@@ -51,6 +56,8 @@ pub(crate) fn fit(
         tempered: target.tempered,
         tempered_labels: &tempered_labels,
         cut: Cut::new(&[target.above.u.as_slice(), target.uncut].concat(), dim, circles),
+        weighted: target.weighted,
+        tree: target.tree,
     };
     Density::fit(start, dim, context)
 }

@@ -129,9 +129,16 @@ impl Run {
         let (live, log_x) = posterior.live_at(posterior.level_above(ABOVE));
         let mut uncut = rows[n_own..].to_vec();
         uncut.extend(peaks.iter().flat_map(Peak::about));
-        let target =
-            Target { points: &rows, tempered: &tempered, above: &live, uncut: &uncut, log_x };
-        let Some(mut density) = fit(&target, &self.circles, self.settings.key, context)? else {
+        let target = Target {
+            points: &rows,
+            tempered: &tempered,
+            above: &live,
+            uncut: &uncut,
+            log_x,
+            weighted: None,
+            tree: None,
+        };
+        let Some(mut density) = fit(target, &self.circles, self.settings.key, context)? else {
             return Ok(None);
         };
         let ell: Vec<f64> = chosen.iter().map(|&i| posterior.points.ell[i]).collect();
