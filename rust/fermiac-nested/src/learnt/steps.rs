@@ -426,7 +426,7 @@ impl Run {
                 *w = 0.0;
             }
         });
-        match self.fit(&of_top, 0.0, 2, self.tree()?, context)? {
+        match self.fit(&of_top, 0.0, 2, self.tree(context)?, context)? {
             Some(density) => Component::new(dim, density, None, 1.0, 0, stream, context).map(Some),
             None => Ok(None),
         }
@@ -434,7 +434,7 @@ impl Run {
 
     /// The tree that straightens the coordinates of the target of the last power, if it is one cluster of
     /// points without circles.
-    fn tree(&self) -> Result<Option<Tree>> {
+    fn tree(&self, context: &Context<'_>) -> Result<Option<Tree>> {
         let (dim, n) = (self.circles.len(), self.n_explored());
         if self.n_clusters > 1 || self.circles.contains(&true) {
             return Ok(None);
@@ -451,7 +451,7 @@ impl Run {
         let chosen = resample(&of_power, size, Scheme::Systematic, &mut stream)?;
         let rows = chosen.iter().flat_map(|&i| &u[i * dim..(i + 1) * dim]);
         let rows: Vec<f64> = rows.copied().collect();
-        Ok(Tree::of(&rows, Weighted { u, weights: &uncut }, dim))
+        Tree::of(&rows, Weighted { u, weights: &uncut }, dim, context)
     }
 
     /// Raises the level above which the highest points lie, as far as enough of them are left.

@@ -322,7 +322,8 @@ impl Density {
             let of_point = if weighted.is_some() { parameters } else { 0.0 };
             let mut share = COPULAS * rows.len() as f64 / n;
             if weighted.is_some()
-                && let Some(tree) = TreeCopula::fit(rows, Weighted { u, weights }, dim, &copula)
+                && let Some(tree) =
+                    TreeCopula::fit(rows, Weighted { u, weights }, dim, &copula, context)?
             {
                 for of_children in STRETCHES {
                     let wider = tree.wider(STRETCH, of_children);

@@ -6,7 +6,9 @@
 //!   107-112, 1981 (which pairs are looked at).
 
 use super::{Basis, Branch, Curve, SIZE};
+use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, dot};
+use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
 
 /// The functions that are tried, by their place in a design.
@@ -29,6 +31,8 @@ const MOST_SQUARE: f64 = 16.0;
 const LN_SQUARE: f64 = 1.270_362_845;
 /// The number of parents of which the functions are fitted, for each coordinate.
 const TRIED: usize = 3;
+/// The largest number of points of a branch.
+const MOST_POINTS: usize = 50_000;
 /// Weights of points are relative to those of so many neighbours along the parent, and points with less
 /// than a share of them are left out.
 const GROUP: usize = 64;
@@ -69,13 +73,17 @@ impl Columns {
     }
 
     /// The branches that gain most, without circles, parents first.
-    pub(super) fn branches(&self) -> Vec<Branch> {
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub(super) fn branches(&self, context: &Context<'_>) -> Result<Vec<Branch>> {
         let dim = self.columns.len();
         let even = vec![1.0; self.n];
         let designs: Vec<Design> =
             self.columns.iter().map(|column| Design::new(column, &even)).collect();
         let mut candidates: Vec<Candidate> = Vec::new();
         for (child, y) in self.columns.iter().enumerate() {
+            context.poll()?;
             let mut tests: Vec<(f64, usize)> = (0..dim)
                 .filter(|parent| *parent != child)
                 .map(|parent| (designs[parent].test(y), parent))
@@ -108,7 +116,7 @@ impl Columns {
             depth
         };
         branches.sort_by_key(|branch| depth(branch.child));
-        branches
+        Ok(branches)
     }
 
     /// A branch fitted to all points, of which neighbours along the parent count as many as their weights
@@ -118,6 +126,8 @@ impl Columns {
         let (parents, children) = (&self.columns[parent], &self.columns[child]);
         let mut order: Vec<usize> = (0..self.n).filter(|&i| weights[i] > 0.0).collect();
         order.sort_by(|&a, &b| parents[a].total_cmp(&parents[b]));
+        let every = order.len().div_ceil(MOST_POINTS).max(1);
+        let order: Vec<usize> = order.into_iter().step_by(every).collect();
         let (mut x, mut y, mut relative) = (Vec::new(), Vec::new(), Vec::new());
         let mut left = &order[..];
         while left.len() >= GROUP {

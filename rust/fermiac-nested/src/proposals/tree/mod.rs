@@ -12,7 +12,9 @@ mod fit;
 use super::Weighted;
 use super::copula::Copula;
 use super::student::into_tile;
+use fermiac_base::Result;
 use fermiac_base::linalg::dot;
+use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, exp, ln};
 use fit::Columns;
@@ -161,27 +163,45 @@ impl Tree {
     ///
     /// Given are also points with weights for the same target, by which locations and scales are fitted
     /// wherever there are any, however little of the target is there.
-    pub(super) fn fit(points: &[f64], weighted: Weighted<'_>, dim: usize) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub(super) fn fit(
+        points: &[f64],
+        weighted: Weighted<'_>,
+        dim: usize,
+        context: &Context<'_>,
+    ) -> Result<Option<Self>> {
         let columns = Columns::new(points, dim);
-        let mut branches = columns.branches();
+        let mut branches = columns.branches(context)?;
         if branches.is_empty() {
-            return None;
+            return Ok(None);
         }
         let all = Columns::new(weighted.u, dim);
         for branch in &mut branches {
+            context.poll()?;
             if let Some(fitted) = all.refit(branch, weighted.weights) {
                 *branch = fitted;
             }
             branch.widen(&columns);
         }
-        Some(Self { branches })
+        Ok(Some(Self { branches }))
     }
 
     /// The tree of rows if a copula of the coordinates that it straightens describes them better than one
     /// of the rows as they are.
-    pub(crate) fn of(points: &[f64], weighted: Weighted<'_>, dim: usize) -> Option<Self> {
-        let plain = Copula::fit(points, dim)?;
-        TreeCopula::fit(points, weighted, dim, &plain).map(|copula| copula.tree)
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub(crate) fn of(
+        points: &[f64],
+        weighted: Weighted<'_>,
+        dim: usize,
+        context: &Context<'_>,
+    ) -> Result<Option<Self>> {
+        let Some(plain) = Copula::fit(points, dim) else { return Ok(None) };
+        let copula = TreeCopula::fit(points, weighted, dim, &plain, context)?;
+        Ok(copula.map(|copula| copula.tree))
     }
 
     /// The number of parameters beyond lines and constant scales.
@@ -236,13 +256,14 @@ impl TreeCopula {
         weighted: Weighted<'_>,
         dim: usize,
         plain: &Copula,
-    ) -> Option<Self> {
-        let tree = Tree::fit(points, weighted, dim)?;
+        context: &Context<'_>,
+    ) -> Result<Option<Self>> {
+        let Some(tree) = Tree::fit(points, weighted, dim, context)? else { return Ok(None) };
         let n = (points.len() / dim) as f64;
         let least = (0.5 * ln(n) * tree.cost()).max(LEAST_GAIN * n);
         let mut straight = points.to_vec();
         straight.chunks_exact_mut(dim).for_each(|row| _ = tree.straighten(row));
-        let copula = Copula::fit(&straight, dim)?;
+        let Some(copula) = Copula::fit(&straight, dim) else { return Ok(None) };
         let this = Self { tree, copula, is_wider: false };
         let (mut gain, mut tile, mut room) = (0.0, vec![V::ZERO; dim], Vec::new());
         for rows in points.chunks(LANES * dim) {
@@ -251,7 +272,7 @@ impl TreeCopula {
             let other = plain.ln_densities::<false>(&tile, &mut room);
             gain += (0..rows.len() / dim).map(|lane| own.0[lane] - other.0[lane]).sum::<f64>();
         }
-        (gain > least).then_some(this)
+        Ok((gain > least).then_some(this))
     }
 
     /// The copula with wider laws of the coordinates that others depend on, and of no other.
@@ -328,7 +349,8 @@ mod tests {
     fn fitted(points: &[f64]) -> TreeCopula {
         let weights = vec![1.0; points.len() / 4];
         let plain = Copula::fit(points, 4).unwrap();
-        TreeCopula::fit(points, Weighted { u: points, weights: &weights }, 4, &plain).unwrap()
+        let weighted = Weighted { u: points, weights: &weights };
+        TreeCopula::fit(points, weighted, 4, &plain, &Context::serial()).unwrap().unwrap()
     }
 
     #[test]
@@ -428,7 +450,8 @@ mod tests {
             .zip(points.chunks_exact(4))
             .map(|(wide, row)| exp(ln_funnel(wide) - ln_funnel(row) + 4.0 * wide[0]))
             .collect();
-        let tree = Tree::fit(&points, Weighted { u: &wide, weights: &weights }, 4).unwrap();
+        let weighted = Weighted { u: &wide, weights: &weights };
+        let tree = Tree::fit(&points, weighted, 4, &Context::serial()).unwrap().unwrap();
         for branch in &tree.branches {
             for v in [-4.0, 0.0, 3.0] {
                 let ln_scale = branch.at(0.5 + v / 18.0)[1] + ln(40.0);
@@ -447,7 +470,8 @@ mod tests {
             })
             .collect();
         let weights = vec![1.0; 1500];
-        let tree = Tree::fit(&points, Weighted { u: &points, weights: &weights }, 2).unwrap();
+        let weighted = Weighted { u: &points, weights: &weights };
+        let tree = Tree::fit(&points, weighted, 2, &Context::serial()).unwrap().unwrap();
         assert_eq!(tree.branches.len(), 1);
         let branch = &tree.branches[0];
         assert_eq!((branch.child, branch.parent), (0, 1));
@@ -467,7 +491,7 @@ mod tests {
                 .collect();
             let weights = vec![1.0; 1000];
             let weighted = Weighted { u: &points, weights: &weights };
-            assert!(Tree::of(&points, weighted, 3).is_none());
+            assert!(Tree::of(&points, weighted, 3, &Context::serial()).unwrap().is_none());
         }
     }
 }
