@@ -412,14 +412,15 @@ class Learnt(Sampler):
     [1]_; the power rises to 1 as fast as a quarter of `n_live` effective points allows. To these
     points is fitted a mixture of Student's t laws, normal copulas, and wider laws. Where the
     location or the scale of coordinates depends on another one, as in funnels and bananas, there
-    are also copulas of straightened coordinates: a coordinate minus a curve of its parent, over
-    the exponential of another one [5]_. An ensemble of small perceptrons is trained to the log-likelihood. The next round is drawn from the mixture,
-    thinned by the regression to nearly the density of the target: a point of the mixture is kept
-    with a probability a in proportion to the predicted target over the mixture's density. A share
-    of points is kept without this choice, so that no weight is large where the regression errs.
-    A fifth of a round is drawn about the highest likelihoods seen until those above could hardly
-    raise the evidence, and rounds for these alone are made at the power 1. A further fifth is drawn for a smaller power, and sees what the density may
-    have cut off. Points where the density is far too low get laws of their own.
+    are also copulas of straightened coordinates: a coordinate minus a curve of its parent, over the
+    exponential of another one [5]_. An ensemble of small perceptrons is trained to the
+    log-likelihood. The next round is drawn from the mixture, thinned by the regression to nearly
+    the density of the target: a point of the mixture is kept with a probability a in proportion to
+    the predicted target over the mixture's density. A share of points is kept without this choice,
+    so that no weight is large where the regression errs. A fifth of a round is drawn about the
+    highest likelihoods seen until those above could hardly raise the evidence, and rounds for these
+    alone are made at the power 1. A further fifth is drawn for a smaller power, and sees what the
+    density may have cut off. Points where the density is far too low get laws of their own.
 
     Each point is joined to the nearest one with a higher likelihood [2]_. A point that is higher
     than its neighbours may be the top of another mode: it is, if the likelihood is lower half-way
@@ -433,12 +434,12 @@ class Learnt(Sampler):
 
     At the power 1 rounds go on while they save more points of the last sample than they take. The
     number of points of the last sample is then fixed by the weights of the last two rounds, and,
-    once 15 % are drawn, by those of its own; all are drawn from one density. So they are independent, no adaptation biases the evidence, and its
-    error is that of their weights, and of the mean of a, which is estimated without likelihoods
-    [4]_. If few points carry their weights (k-hat above 0.7) when 15 %, half or all of them are
-    drawn, they become a round, and rounds go on, at most eight times and up to 10 `n_effective`
-    calls. The error of weights that stay heavy includes the part of a fitted Pareto tail beyond the
-    largest weight.
+    once 15 % are drawn, by those of its own; all are drawn from one density. So they are
+    independent, no adaptation biases the evidence, and its error is that of their weights, and of
+    the mean of a, which is estimated without likelihoods [4]_. If few points carry their weights
+    (k-hat above 0.7) when 15 %, half or all of them are drawn, they become a round, and rounds go
+    on, at most eight times and up to 10 `n_effective` calls. The error of weights that stay heavy
+    includes the part of a fitted Pareto tail beyond the largest weight.
 
     A mode that no point has seen is missing from the estimate and from its error: the first round
     sees those whose basins, where the likelihood rises towards them, have more than about 3/n_live
