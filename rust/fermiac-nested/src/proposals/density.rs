@@ -86,10 +86,7 @@ impl Density {
         let rotate = |rows: &[f64]| {
             let mut rotated = rows.to_vec();
             for row in rotated.chunks_exact_mut(dim) {
-                cut.rotate(row);
-                if let Some(tree) = &tree {
-                    tree.straighten(row);
-                }
+                to_own(row, &cut, tree.as_ref());
             }
             rotated
         };
@@ -179,10 +176,7 @@ impl Density {
     /// A point in the coordinates of the parts.
     fn own(&self, point: &[f64]) -> Vec<f64> {
         let mut row = point.to_vec();
-        self.cut.rotate(&mut row);
-        if let Some(tree) = &self.tree {
-            tree.straighten(&mut row);
-        }
+        to_own(&mut row, &self.cut, self.tree.as_ref());
         row
     }
 
@@ -442,6 +436,12 @@ impl Density {
     }
 }
 
+/// Takes a row to the coordinates of the parts; returns the ln of the determinant of the derivatives.
+fn to_own(row: &mut [f64], cut: &Cut, tree: Option<&Tree>) -> f64 {
+    cut.rotate(row);
+    tree.map_or(0.0, |tree| tree.straighten(row))
+}
+
 /// The part of a mixture whose density is the highest, for each of some rows.
 fn nearest(rows: &[f64], mixture: &Mixture) -> Vec<usize> {
     let dim = mixture.parts[0].mean.len();
@@ -487,10 +487,7 @@ impl<'a> Logs<'a> {
         rotated.extend_from_slice(rows);
         let mut slopes = V::ZERO;
         for (lane, row) in rotated.chunks_exact_mut(density.dim).enumerate() {
-            density.cut.rotate(row);
-            if let Some(tree) = &density.tree {
-                slopes.0[lane] = tree.straighten(row);
-            }
+            slopes.0[lane] = to_own(row, &density.cut, density.tree.as_ref());
         }
         into_tile(rotated, density.dim, tile);
         for ((log, part), term) in of_parts.iter_mut().zip(&density.parts).zip(terms) {
