@@ -92,7 +92,7 @@ def spike_and_slab() -> Exact:
     return Exact(float(mp.log((100 + slab) / 101)), np.full(20, 3.1 / 101.0))
 
 
-def loggamma() -> Exact:
+def loggamma(dim: int = 10) -> Exact:
     """A product of truncated laws; the means leave the truncation out, 1e-6."""
 
     def log_gamma(loc: Any) -> Any:
@@ -105,10 +105,24 @@ def loggamma() -> Exact:
     third = mp.mpf(1) / 3
     mass = (log_gamma(third) + log_gamma(2 * third)) / 2
     mass *= (normal(third) + normal(2 * third)) / 2
-    mass *= log_gamma(2 * third) ** 4 * normal(2 * third) ** 4
+    n = dim // 2 - 1
+    mass *= log_gamma(2 * third) ** n * normal(2 * third) ** n
     shift = -float(mp.euler) / 30.0
-    means = [0.5 + shift, 0.5, *[2.0 / 3.0 + shift] * 4, *[2.0 / 3.0] * 4]
+    means = [0.5 + shift, 0.5, *[2.0 / 3.0 + shift] * n, *[2.0 / 3.0] * n]
     return Exact(float(mp.log(mass)), np.array(means))
+
+
+def correlated_funnel() -> Exact:
+    """What a share of all 19 coordinates has in common is integrated last but one."""
+    own, common = math.sqrt(0.05), math.sqrt(0.95)
+    g, weights = _nodes(40, -9.0, 9.0, panels=20)
+    weights = weights * np.exp(-0.5 * g * g) / math.sqrt(2.0 * math.pi)
+    x, of_x = _nodes(40, -10.0, 10.0, panels=20)
+    of_x = of_x * np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+    side = 10.0 * np.exp(-0.5 * x[:, None])
+    inside = ndtr((side - common * g) / own) - ndtr((-side - common * g) / own)
+    mass = of_x @ (inside**19 @ weights)
+    return Exact(math.log(mass) - 20 * math.log(20.0))
 
 
 def wedding_cake(dim: int) -> Exact:
@@ -190,6 +204,8 @@ EXACT: dict[str, Callable[[], Exact]] = {
     "rosenbrock10": lambda: rosenbrock(10),
     "mix10": mix,
     "loggamma10": loggamma,
+    "loggamma30": lambda: loggamma(30),
+    "funnel20": correlated_funnel,
     "constant": lambda: Exact(-1.5, np.full(2, 0.5)),
     "spike_and_slab": spike_and_slab,
     "alias": alias,

@@ -218,9 +218,11 @@ def spike_and_slab() -> Problem:
     return _normals("spike and slab 20", parts, *_box(20, -0.5, 0.5), -1.1352476e-07)
 
 
-def loggamma() -> Problem:
+def loggamma(dim: int = 10) -> Problem:
     """Four modes with heavy tails, after Beaujean and Caldwell (2013)."""
     log_norm = -0.5 * LOG_2PI
+    half = dim // 2
+    flat = dim * math.log(30.0) + half * log_norm - 2.0 * math.log(2.0)
 
     def tail(z: Array) -> Array:
         out: Array = z - np.exp(z)
@@ -230,8 +232,9 @@ def loggamma() -> Problem:
         low, high = 30.0 * x - 10.0, 30.0 * x - 20.0
         out: Array = np.logaddexp(tail(low[:, 0]), tail(high[:, 0]))
         out += np.logaddexp(-0.5 * low[:, 1] ** 2, -0.5 * high[:, 1] ** 2)
-        out += tail(high[:, 2:6]).sum(axis=1) - 0.5 * (high[:, 6:] ** 2).sum(axis=1)
-        out += 10.0 * math.log(30.0) + 5.0 * log_norm - 2.0 * math.log(2.0)
+        bent, straight = high[:, 2 : half + 1], high[:, half + 1 :]
+        out += tail(bent).sum(axis=1) - 0.5 * (straight**2).sum(axis=1)
+        out += flat
         return out
 
     def scalar(x):  # type: ignore[no-untyped-def]
@@ -240,17 +243,46 @@ def loggamma() -> Problem:
         total = max(a, b) + math.log1p(math.exp(-abs(a - b)))
         a, b = -0.5 * (30.0 * x[1] - 10.0) ** 2, -0.5 * (30.0 * x[1] - 20.0) ** 2
         total += max(a, b) + math.log1p(math.exp(-abs(a - b)))
-        for j in range(2, 6):
+        for j in range(2, half + 1):
             z = 30.0 * x[j] - 20.0
             total += z - math.exp(z)
-        for j in range(6, 10):
+        for j in range(half + 1, dim):
             z = 30.0 * x[j] - 20.0
             total -= 0.5 * z * z
-        return total + (10.0 * math.log(30.0) + 5.0 * log_norm - 2.0 * math.log(2.0))
+        return total + flat
 
     shift = -0.5772156649015329 / 30.0  # of the mean of a log-gamma law from its mode
-    means = np.array([0.5 + shift, 0.5, *[2.0 / 3.0 + shift] * 4, *[2.0 / 3.0] * 4])
-    return Problem("loggamma 10", *_box(10, 0.0, 1.0), values, scalar, -2.2708982e-05, means)
+    rest = [*[2.0 / 3.0 + shift] * (half - 1), *[2.0 / 3.0] * (half - 1)]
+    exact = {10: -2.2708982e-05, 30: -2.2729594e-05}
+    means = np.array([0.5 + shift, 0.5, *rest])
+    return Problem(f"loggamma {dim}", *_box(dim, 0.0, 1.0), values, scalar, exact[dim], means)
+
+
+def correlated_funnel() -> Problem:
+    """A funnel whose 19 narrowing coordinates have correlations of 0.95, after Lange (2023)."""
+    dim, rho = 20, 0.95
+    m = dim - 1
+    # The eigenvalues of the correlations: one along the diagonal, the others across it.
+    along, across = 1.0 + (m - 1) * rho, 1.0 - rho
+    flat = -0.5 * (dim * LOG_2PI + math.log(along) + (m - 1) * math.log(across))
+    shrink = (1.0 / across - 1.0 / along) / m
+
+    def values(x: Array) -> Array:
+        y = x[:, 1:]
+        form = np.einsum("ij,ij->i", y, y) / across - shrink * y.sum(axis=1) ** 2
+        out: Array = flat - 0.5 * (x[:, 0] ** 2 + m * x[:, 0] + form * np.exp(-x[:, 0]))
+        return out
+
+    def scalar(x):  # type: ignore[no-untyped-def]
+        total, squares = 0.0, 0.0
+        for j in range(1, dim):
+            total += x[j]
+            squares += x[j] * x[j]
+        form = squares / across - shrink * total * total
+        return flat - 0.5 * (x[0] * x[0] + m * x[0] + form * math.exp(-x[0]))
+
+    box = _box(dim, -10.0, 10.0)
+    return Problem("correlated funnel 20", *box, values, scalar, -59.9150262110)
 
 
 def constant() -> Problem:
@@ -400,6 +432,8 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "rosenbrock10": lambda: rosenbrock(10),
     "mix10": mix,
     "loggamma10": loggamma,
+    "loggamma30": lambda: loggamma(30),
+    "funnel20": correlated_funnel,
     "constant": constant,
     "spike_and_slab": spike_and_slab,
     "alias": alias,

@@ -9,7 +9,7 @@
 //! A needs no likelihood.
 
 use crate::chains::Cut;
-use crate::proposals::Density;
+use crate::proposals::{Density, Tree};
 use crate::surrogate::Fitted;
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
@@ -29,11 +29,31 @@ const LEAST_KEPT: f64 = 0.04;
 const DEFENCES: [f64; 6] = [0.1, 0.2, 0.3, 0.5, 0.75, 0.9];
 const SAFER: f64 = 1.02;
 
-/// A regression of the log-likelihood, in coordinates whose circles are cut.
+/// A regression of a power of the likelihood, in coordinates whose circles are cut.
 #[derive(Debug)]
 pub(super) struct Regression {
     pub(super) fitted: Fitted,
+    pub(super) map: Straight,
+}
+
+/// The map to the coordinates of a regression.
+#[derive(Debug)]
+pub(super) struct Straight {
     pub(super) cut: Cut,
+    pub(super) tree: Option<Tree>,
+}
+
+impl Straight {
+    /// Takes a row there; returns the ln of the determinant of the derivatives.
+    ///
+    /// Far from the points that the tree is fitted to, coordinates end at the interval's ends.
+    pub(super) fn apply(&self, row: &mut [f64]) -> f64 {
+        self.cut.rotate(row);
+        let Some(tree) = &self.tree else { return 0.0 };
+        let slope = tree.straighten(row);
+        row.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
+        slope
+    }
 }
 
 /// The regression by which a density is thinned.
@@ -279,12 +299,14 @@ impl Component {
 impl Regression {
     /// The ensemble's means plus its spreads: where it guesses, more points are kept.
     fn predict(&self, u: &[f64], dim: usize) -> Result<Vec<f64>> {
-        let mut rotated = u.to_vec();
-        rotated.chunks_exact_mut(dim).for_each(|row| self.cut.rotate(row));
+        let mut rows = u.to_vec();
+        let slopes: Vec<f64> =
+            rows.chunks_exact_mut(dim).map(|row| self.map.apply(row)).collect();
         let n = u.len() / dim;
         let (mut mean, mut spread) = (vec![0.0; n], vec![0.0; n]);
-        self.fitted.predict(Rows::new(&rotated, dim), &mut mean, &mut spread)?;
-        mean.iter_mut().zip(&spread).for_each(|(mean, spread)| *mean += spread);
+        self.fitted.predict(Rows::new(&rows, dim), &mut mean, &mut spread)?;
+        let terms = mean.iter_mut().zip(&spread).zip(&slopes);
+        terms.for_each(|((mean, spread), slope)| *mean += spread + slope);
         Ok(mean)
     }
 }

@@ -1,6 +1,6 @@
 //! The steps of a run: rounds, and the last sample.
 
-use super::component::{Component, Regression};
+use super::component::{Component, Regression, Straight};
 use super::proposal::{Densities, Proposal};
 use super::search::Search;
 use super::weights::{cut, ess, power_of, weights};
@@ -643,11 +643,16 @@ impl Run {
         if n < 4 * (2 * dim + 1) + 20 {
             return Ok(None);
         }
+        let map = Straight { cut: density.cut().clone(), tree: density.branches().cloned() };
         let mut u = self.record.u[..n * dim].to_vec();
-        u.chunks_exact_mut(dim).for_each(|row| density.cut().rotate(row));
-        let y: Vec<f64> = self.record.ell[..n]
-            .iter()
-            .map(|ell| if ell.is_finite() { power * ell } else { *ell })
+        // The target's density in the coordinates of the regression.
+        let y: Vec<f64> = u
+            .chunks_exact_mut(dim)
+            .zip(&self.record.ell)
+            .map(|(row, ell)| {
+                let slope = map.apply(row);
+                if ell.is_finite() { power * ell - slope } else { *ell }
+            })
             .collect();
         let options = TrainOptions {
             widths: vec![32; 2],
@@ -660,7 +665,7 @@ impl Run {
         };
         let key = self.stream(KEYS, self.rounds.len() as u64).next_u64();
         let fitted = train(Rows::new(&u, dim), &y, &options, key, context)?;
-        Ok(Some(Regression { fitted, cut: density.cut().clone() }))
+        Ok(Some(Regression { fitted, map }))
     }
 
     /// Draws a block of the last sample.

@@ -173,6 +173,15 @@ impl Density {
         self.n_clusters
     }
 
+    /// The tree of the copula with branches, if all points are one cluster and it has one.
+    pub(crate) fn branches(&self) -> Option<&Tree> {
+        let trees = self.parts.iter().filter_map(|part| match part {
+            Part::Tree(law) if !law.is_wider() => Some(law.tree()),
+            _ => None,
+        });
+        trees.last().filter(|_| self.n_clusters == 1)
+    }
+
     /// A point in the coordinates of the parts.
     fn own(&self, point: &[f64]) -> Vec<f64> {
         let mut row = point.to_vec();

@@ -22,7 +22,7 @@ const KNOTS: [&[f64]; 2] = [&[0.05, 0.5, 0.95], &[0.02, 0.25, 0.5, 0.75, 0.98]];
 /// The functions of locations and of scales by which parents are chosen.
 const PAIRS: [[usize; 2]; 3] = [[FEW, FEW], [MANY, MANY], [PARABOLA, CONSTANT]];
 /// Those that are tried for a branch.
-const LOCATIONS: [usize; 4] = [LINE, PARABOLA, FEW, MANY];
+const LOCATIONS: [usize; 5] = [CONSTANT, LINE, PARABOLA, FEW, MANY];
 const SCALES: [usize; 4] = [CONSTANT, LINE, FEW, MANY];
 /// Steps of a fit, and the limit of squares of residuals in them.
 const STEPS: usize = 6;

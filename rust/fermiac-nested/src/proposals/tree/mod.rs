@@ -118,9 +118,10 @@ struct Branch {
 }
 
 impl Branch {
-    /// The number of parameters of a location and a scale beyond a line and a constant.
+    /// The number of parameters of a location and a scale beyond a line and a constant: below 0 for two
+    /// constants.
     fn cost_of(location: &Basis, scale: &Basis) -> f64 {
-        (location.size().max(2) + scale.size() - 3) as f64
+        (location.size() + scale.size()) as f64 - 3.0
     }
 
     /// The location and the ln of the scale at a value of the parent.
@@ -221,7 +222,7 @@ impl Tree {
     }
 
     /// Straightens a row; returns the ln of the determinant of the derivatives.
-    pub(super) fn straighten(&self, row: &mut [f64]) -> f64 {
+    pub(crate) fn straighten(&self, row: &mut [f64]) -> f64 {
         let mut sum = 0.0;
         // The last ones first: parents are still as they were.
         for branch in self.branches.iter().rev() {
@@ -283,6 +284,11 @@ impl TreeCopula {
         let copula = self.copula.stretched(&self.tree.roots(), factor);
         let copula = copula.stretched(&children, of_children);
         Self { tree: self.tree.clone(), copula, is_wider: true }
+    }
+
+    /// The tree.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Whether it is such a wider one.
