@@ -241,7 +241,9 @@ def test_the_neck_of_a_funnel_is_filled() -> None:
     for seed in (0, 1):
         r = run_funnel(n_live=300, rng=seed)
         assert abs(r.log_evidence - exact) < 4 * r.log_evidence_stderr < 0.08
-        assert r.n_evals < 20_000
+        assert r.n_evals < 10_000
+        # The regression is of the density in straightened coordinates; without them 0.79 and 0.82.
+        assert r.trace["efficiency"][-1] > 0.88
 
 
 def test_straightened_coordinates_do_not_change_the_bits(tmp_path: Any) -> None:

@@ -414,13 +414,14 @@ class Learnt(Sampler):
     location or the scale of coordinates depends on another one, as in funnels and bananas, there
     are also copulas of straightened coordinates: a coordinate minus a curve of its parent, over the
     exponential of another one [5]_. An ensemble of small perceptrons is trained to the
-    log-likelihood. The next round is drawn from the mixture, thinned by the regression to nearly
-    the density of the target: a point of the mixture is kept with a probability a in proportion to
-    the predicted target over the mixture's density. A share of points is kept without this choice,
-    so that no weight is large where the regression errs. A fifth of a round is drawn about the
-    highest likelihoods seen until those above could hardly raise the evidence, and rounds for these
-    alone are made at the power 1. A further fifth is drawn for a smaller power, and sees what the
-    density may have cut off. Points where the density is far too low get laws of their own.
+    log-likelihood, in straightened coordinates if there is one cluster of points. The next round is
+    drawn from the mixture, thinned by the regression to nearly the density of the target: a point
+    of the mixture is kept with a probability a in proportion to the predicted target over the
+    mixture's density. A share of points is kept without this choice, so that no weight is large
+    where the regression errs. A fifth of a round is drawn about the highest likelihoods seen until
+    those above could hardly raise the evidence, and rounds for these alone are made at the power 1.
+    A further fifth is drawn for a smaller power, and sees what the density may have cut off. Points
+    where the density is far too low get laws of their own.
 
     Each point is joined to the nearest one with a higher likelihood [2]_. A point that is higher
     than its neighbours may be the top of another mode: it is, if the likelihood is lower half-way

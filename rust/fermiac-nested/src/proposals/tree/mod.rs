@@ -370,6 +370,15 @@ mod tests {
     }
 
     #[test]
+    fn locations_that_do_not_change_are_constants() {
+        // A line through the few points of the neck would be many scales off where there are none.
+        let tree = fitted(&funnel(2000, -3.0)).tree;
+        let sizes: Vec<usize> =
+            tree.branches.iter().map(|branch| branch.location.basis.size()).collect();
+        assert_eq!(sizes, [1; 3]);
+    }
+
+    #[test]
     fn rows_are_straightened_and_bent_back() {
         let points = funnel(1000, -9.0);
         let tree = fitted(&points).tree;
