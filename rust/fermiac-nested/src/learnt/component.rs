@@ -300,8 +300,7 @@ impl Regression {
     /// The ensemble's means plus its spreads: where it guesses, more points are kept.
     fn predict(&self, u: &[f64], dim: usize) -> Result<Vec<f64>> {
         let mut rows = u.to_vec();
-        let slopes: Vec<f64> =
-            rows.chunks_exact_mut(dim).map(|row| self.map.apply(row)).collect();
+        let slopes: Vec<f64> = rows.chunks_exact_mut(dim).map(|row| self.map.apply(row)).collect();
         let n = u.len() / dim;
         let (mut mean, mut spread) = (vec![0.0; n], vec![0.0; n]);
         self.fitted.predict(Rows::new(&rows, dim), &mut mean, &mut spread)?;

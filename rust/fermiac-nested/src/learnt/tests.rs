@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::component::{Component, Regression};
+use super::component::{Component, Regression, Straight};
 use super::weights::{cut, ess, power_of, weights};
 use super::{Run, Settings, Status};
 use crate::basins::{Basin, Basins, First};
 use crate::chains::Cut;
 use crate::points::{Origin, Points};
 use crate::problem::{CubePrior, Edge, Likelihood, OnNan, Problem};
-use crate::proposals::{Target, fit};
+use crate::proposals::{Target, Weighted, fit};
 use crate::surrogate::{TrainOptions, train};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
@@ -102,7 +102,7 @@ fn bent(n: usize) -> (Vec<f64>, Vec<f64>) {
     let (mut u, mut ell) = (Vec::new(), Vec::new());
     while ell.len() < n {
         let (a, b) = (stream.normal(), stream.normal());
-        let row = [0.5 + 0.12 * a, 0.3 + 0.03 * b + 0.08 * a * a];
+        let row = [0.5 + 0.12 * a, 0.3 + 0.03 * b + 0.05 * a * a];
         if row.iter().all(|x| *x > 0.0 && *x < 1.0) {
             u.extend(row);
             ell.push(-0.5 * (a * a + b * b));
@@ -111,52 +111,72 @@ fn bent(n: usize) -> (Vec<f64>, Vec<f64>) {
     (u, ell)
 }
 
-#[test]
-fn a_thinned_density_integrates_to_one_and_is_that_of_its_draws() {
-    let (context, (u, ell)) = (Context::serial(), bent(1500));
+/// A density fitted to bent points, thinned by a regression, in straightened coordinates or not; and the
+/// largest error of the regression's networks.
+fn thinned(is_straight: bool, stream: &mut Stream) -> (Component, f64) {
+    let (context, (mut u, mut ell)) = (Context::serial(), bent(1500));
     let mut above = Points::new(2, 0);
     let origin = Origin { birth: f64::NEG_INFINITY, lineage: 0, family: 0 };
     for (row, ell) in u.chunks_exact(2).zip(&ell) {
         above.push(row, &[], *ell, &[], origin);
     }
+    let weights = vec![1.0; ell.len()];
     let target = Target {
         points: &u,
         tempered: &u,
         above: &above,
         uncut: &[],
         log_x: -2.0,
-        weighted: None,
+        weighted: is_straight.then_some(Weighted { u: &u, weights: &weights }),
         tree: None,
     };
     let density = fit(target, &[false; 2], 1, &context).unwrap().unwrap();
+    let map = Straight { cut: Cut::new(&u, 2, &[false; 2]), tree: density.branches().cloned() };
+    assert_eq!(map.tree.is_some(), is_straight);
+    for (row, ell) in u.chunks_exact_mut(2).zip(&mut ell) {
+        *ell -= map.apply(row);
+    }
     let options = TrainOptions { widths: vec![16; 2], max_epochs: 40, ..TrainOptions::default() };
     let fitted = train(Rows::new(&u, 2), &ell, &options, 1, &context).unwrap();
-    let cut = Cut::new(&u, 2, &[false; 2]);
-    let regression = Arc::new(Regression { fitted, cut });
+    let error = fitted.validation_errors().into_iter().fold(0.0, f64::max);
+    let regression = Some((Arc::new(Regression { fitted, map }), 1.0));
+    (Component::new(2, density, regression, 0.2, 4096, stream, &context).unwrap(), error)
+}
+
+#[test]
+fn a_thinned_density_integrates_to_one_and_is_that_of_its_draws() {
     let mut stream = Stream::new(2, Domain::User, 0, 0);
-    let mut law =
-        Component::new(2, density, Some((regression, 1.0)), 0.2, 4096, &mut stream, &context)
-            .unwrap();
-    assert!(law.is_thinned());
-    law.refine(0.002, 400_000, &mut stream, &context).unwrap();
-    assert!(law.relative_variance() < 1e-4);
-    // By a midpoint rule; a little of the law without thinning lies outside of the square.
-    let n = 800;
-    let grid: Vec<f64> = (0..n * n)
-        .flat_map(|i| [i / n, i % n].map(|k| (f64::from(k) + 0.5) / f64::from(n)))
-        .collect();
-    let mass = |u: &[f64], holds: &dyn Fn(&[f64]) -> bool| -> f64 {
-        let parts = law.parts(u, &context).unwrap();
-        let rows = u.chunks_exact(2).zip(parts).filter(|(row, _)| holds(row));
-        rows.map(|(_, parts)| law.ln_q(parts).exp()).sum::<f64>() / f64::from(n * n)
-    };
-    let all = mass(&grid, &|_| true);
-    let half = mass(&grid, &|row| row[0] < 0.45);
-    let drawn = law.draw(40_000, &mut stream, &context).unwrap();
-    let share = drawn.len() as f64 / 80_000.0;
-    assert!((all - share).abs() < 0.01 && share > 0.95, "{all} {share}");
-    let left = drawn.chunks_exact(2).filter(|row| row[0] < 0.45).count() as f64 / 40_000.0;
-    assert!((left - half).abs() < 0.012, "{left} {half}");
+    let context = Context::serial();
+    for is_straight in [false, true] {
+        let (mut law, _) = thinned(is_straight, &mut stream);
+        assert!(law.is_thinned());
+        law.refine(0.002, 400_000, &mut stream, &context).unwrap();
+        assert!(law.relative_variance() < 1e-4);
+        // By a midpoint rule; a little of the law without thinning lies outside of the square.
+        let n = 800;
+        let grid: Vec<f64> = (0..n * n)
+            .flat_map(|i| [i / n, i % n].map(|k| (f64::from(k) + 0.5) / f64::from(n)))
+            .collect();
+        let mass = |u: &[f64], holds: &dyn Fn(&[f64]) -> bool| -> f64 {
+            let parts = law.parts(u, &context).unwrap();
+            let rows = u.chunks_exact(2).zip(parts).filter(|(row, _)| holds(row));
+            rows.map(|(_, parts)| law.ln_q(parts).exp()).sum::<f64>() / f64::from(n * n)
+        };
+        let all = mass(&grid, &|_| true);
+        let half = mass(&grid, &|row| row[0] < 0.45);
+        let drawn = law.draw(40_000, &mut stream, &context).unwrap();
+        let share = drawn.len() as f64 / 80_000.0;
+        assert!((all - share).abs() < 0.01 && share > 0.95, "{all} {share}");
+        let left = drawn.chunks_exact(2).filter(|row| row[0] < 0.45).count() as f64 / 40_000.0;
+        assert!((left - half).abs() < 0.012, "{left} {half}");
+    }
+}
+
+#[test]
+fn a_bent_law_is_learnt_better_in_straightened_coordinates() {
+    let mut stream = Stream::new(2, Domain::User, 0, 0);
+    let [bent, straight] = [false, true].map(|is_straight| thinned(is_straight, &mut stream).1);
+    assert!(straight < 0.3 * bent, "{straight} {bent}");
 }
 
 #[test]

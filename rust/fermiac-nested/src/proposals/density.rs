@@ -175,11 +175,11 @@ impl Density {
 
     /// The tree of the copula with branches, if all points are one cluster and it has one.
     pub(crate) fn branches(&self) -> Option<&Tree> {
-        let trees = self.parts.iter().filter_map(|part| match part {
+        let mut trees = self.parts.iter().filter_map(|part| match part {
             Part::Tree(law) if !law.is_wider() => Some(law.tree()),
             _ => None,
         });
-        trees.last().filter(|_| self.n_clusters == 1)
+        trees.next_back().filter(|_| self.n_clusters == 1)
     }
 
     /// A point in the coordinates of the parts.
