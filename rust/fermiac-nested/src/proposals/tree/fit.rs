@@ -1,4 +1,5 @@
-//! The fit of locations and scales: which coordinate depends on which, and how.
+//! The fit of locations and scales: which coordinate depends on which, and how. Dependences by lines are left
+//! to the copula.
 //!
 //! - A. C. Harvey, "Estimating regression models with multiplicative heteroscedasticity", Econometrica
 //!   44, 461-465, 1976 (the fit of ln s).
@@ -31,6 +32,8 @@ const MOST_SQUARE: f64 = 16.0;
 const LN_SQUARE: f64 = 1.270_362_845;
 /// The number of parents of which the functions are fitted, for each coordinate.
 const TRIED: usize = 3;
+/// The share of the unit matrix in correlations, so that they have a factor.
+const RIDGE: f64 = 1e-9;
 /// The largest number of points of a branch.
 const MOST_POINTS: usize = 50_000;
 /// Weights of points are relative to those of so many neighbours along the parent, and points with less
@@ -81,8 +84,9 @@ impl Columns {
         let even = vec![1.0; self.n];
         let designs: Vec<Design> =
             self.columns.iter().map(|column| Design::new(column, &even)).collect();
+        let residuals = self.residuals();
         let mut candidates: Vec<Candidate> = Vec::new();
-        for (child, y) in self.columns.iter().enumerate() {
+        for (child, y) in residuals.iter().enumerate() {
             context.poll()?;
             let mut tests: Vec<(f64, usize)> = (0..dim)
                 .filter(|parent| *parent != child)
@@ -117,6 +121,42 @@ impl Columns {
         };
         branches.sort_by_key(|branch| depth(branch.child));
         Ok(branches)
+    }
+
+    /// What the others do not tell of each column by a linear function, which a copula has.
+    fn residuals(&self) -> Vec<Vec<f64>> {
+        let (dim, n) = (self.columns.len(), self.n as f64);
+        let standard: Vec<Vec<f64>> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let mean = column.iter().sum::<f64>() / n;
+                let square = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+                let sd = square.sqrt().max(f64::MIN_POSITIVE);
+                column.iter().map(|x| (x - mean) / sd).collect()
+            })
+            .collect();
+        let mut products = vec![0.0; dim * dim];
+        for (a, x) in standard.iter().enumerate() {
+            for (b, y) in standard[..=a].iter().enumerate() {
+                products[a * dim + b] = dot(x, y) / n;
+            }
+            products[a * dim + a] += RIDGE;
+        }
+        let Ok(factor) = Cholesky::new(&products, dim) else { return self.columns.clone() };
+        (0..dim)
+            .map(|child| {
+                let mut by = vec![0.0; dim];
+                by[child] = 1.0;
+                factor.solve(&mut by);
+                let mut out = vec![0.0; self.n];
+                for (column, by_column) in standard.iter().zip(&by) {
+                    let share = by_column / by[child];
+                    out.iter_mut().zip(column).for_each(|(out, x)| *out += share * x);
+                }
+                out
+            })
+            .collect()
     }
 
     /// A branch fitted to all points, of which neighbours along the parent count as many as their weights

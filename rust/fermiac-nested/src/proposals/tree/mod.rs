@@ -174,19 +174,16 @@ impl Tree {
         context: &Context<'_>,
     ) -> Result<Option<Self>> {
         let columns = Columns::new(points, dim);
-        let mut branches = columns.branches(context)?;
-        if branches.is_empty() {
-            return Ok(None);
-        }
         let all = Columns::new(weighted.u, dim);
-        for branch in &mut branches {
+        let mut branches = Vec::new();
+        for branch in columns.branches(context)? {
             context.poll()?;
-            if let Some(fitted) = all.refit(branch, weighted.weights) {
-                *branch = fitted;
+            if let Some(mut fitted) = all.refit(&branch, weighted.weights) {
+                fitted.widen(&columns);
+                branches.push(fitted);
             }
-            branch.widen(&columns);
         }
-        Ok(Some(Self { branches }))
+        Ok((!branches.is_empty()).then_some(Self { branches }))
     }
 
     /// The tree of rows if a copula of the coordinates that it straightens describes them better than one
@@ -367,6 +364,23 @@ mod tests {
         pairs.sort_unstable();
         assert_eq!(pairs, [(1, 0), (2, 0), (3, 0)]);
         assert_eq!(copula.tree.roots(), [0]);
+    }
+
+    #[test]
+    fn each_coordinate_of_a_chain_of_parabolas_has_the_one_before_as_its_parent() {
+        // What those before tell of a coordinate by a curve is less than what the last one tells by a line.
+        let (mut stream, mut points) = (Stream::new(3, Domain::User, 0, 0), Vec::new());
+        for _ in 0..1000 {
+            let mut x = 0.9 + 0.12 * stream.normal();
+            for _ in 0..4 {
+                points.push(0.2 + 0.05 * x);
+                x = x * x + 0.03 * stream.normal();
+            }
+        }
+        let mut pairs: Vec<(usize, usize)> =
+            fitted(&points).tree.branches.iter().map(|b| (b.child, b.parent)).collect();
+        pairs.sort_unstable();
+        assert_eq!(pairs, [(1, 0), (2, 1), (3, 2)]);
     }
 
     #[test]
