@@ -142,6 +142,7 @@ class _Futures(Engine):
         self.shares_memory = isinstance(given, ThreadPoolExecutor)
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         for attribute in ("_max_workers", "num_workers"):
             n = getattr(self.executor, attribute, None)
             if isinstance(n, int) and n > 0:
@@ -149,6 +150,7 @@ class _Futures(Engine):
         return None
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Return the future of a call."""
         return self.executor.submit(function, *args)
 
 
@@ -162,6 +164,7 @@ class _Parsl(_Futures):
     may_forget = True
 
     def forgets(self) -> bool:
+        """Return whether there are still workers, so that a missing result is lost."""
         # In a thread, because the answer itself may be lost.
         found: list[bool] = []
 
@@ -183,12 +186,14 @@ class _Local(_Futures):
     _stored: Stored | None = None
 
     def hand_over(self, pickled: bytes) -> Any:
+        """Return the argument in the form that every worker gets once."""
         if self._stored is None:
             with suppress(OSError):  # on a full disk the workers request it instead
                 self._stored = Stored.written(pickled)
         return self._stored
 
     def close(self) -> None:
+        """Release what this run holds; the user's executor stays open."""
         if self._stored is not None:
             self._stored.remove()
         self._stored = None
@@ -200,6 +205,7 @@ class _Processes(_Local):
     _own: ProcessPoolExecutor | None = None
 
     def recover(self, error: BaseException) -> None:
+        """Restore the engine after a loss."""
         broken: Any = self.executor
         if not isinstance(error, BrokenExecutor) or not getattr(broken, "_broken", True):
             return  # renewed for the shard before
@@ -217,6 +223,7 @@ class _Processes(_Local):
             self._own.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
+        """Release what this run holds; the user's executor stays open."""
         super().close()
         self._end()
 
@@ -227,6 +234,7 @@ class _Loky(_Local):
     _own: Any = None
 
     def recover(self, error: BaseException) -> None:
+        """Restore the engine after a loss."""
         broken = self.executor
         if not isinstance(error, BrokenExecutor) or getattr(broken._flags, "broken", None) is None:
             return
@@ -248,6 +256,7 @@ class _Loky(_Local):
             self._own.shutdown(wait=False)
 
     def close(self) -> None:
+        """Release what this run holds; the user's executor stays open."""
         super().close()
         self._end()
 
@@ -270,9 +279,11 @@ class _Dask(_Futures):
             self.executor = client.get_executor(pure=False)
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         return int(sum(self._client.ncores().values()))
 
     def hand_over(self, pickled: bytes) -> Any:
+        """Return the argument in the form that every worker gets once."""
         # The result of a task is computed again when its worker is lost, and workers get it from
         # each other. Scattered data needs existing workers, and is lost with them.
         if self._handed is None or self._handed.status not in ("pending", "finished"):
@@ -284,6 +295,7 @@ class _Dask(_Futures):
         return self._handed
 
     def recover(self, error: BaseException) -> None:
+        """Restore the engine after a loss."""
         if self._handed is not None and self._handed.status not in ("pending", "finished"):
             self._handed = None
 

@@ -9,7 +9,7 @@
 //! A needs no likelihood.
 
 use crate::chains::Cut;
-use crate::proposals::{Density, Tree};
+use crate::proposals::{Density, Tree, to_own};
 use crate::surrogate::Fitted;
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
@@ -48,10 +48,10 @@ impl Straight {
     ///
     /// Far from the points that the tree is fitted to, coordinates end at the interval's ends.
     pub(super) fn apply(&self, row: &mut [f64]) -> f64 {
-        self.cut.rotate(row);
-        let Some(tree) = &self.tree else { return 0.0 };
-        let slope = tree.straighten(row);
-        row.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
+        let slope = to_own(row, &self.cut, self.tree.as_ref());
+        if self.tree.is_some() {
+            row.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
+        }
         slope
     }
 }

@@ -446,7 +446,7 @@ impl Density {
 }
 
 /// Takes a row to the coordinates of the parts; returns the ln of the determinant of the derivatives.
-fn to_own(row: &mut [f64], cut: &Cut, tree: Option<&Tree>) -> f64 {
+pub(crate) fn to_own(row: &mut [f64], cut: &Cut, tree: Option<&Tree>) -> f64 {
     cut.rotate(row);
     tree.map_or(0.0, |tree| tree.straighten(row))
 }

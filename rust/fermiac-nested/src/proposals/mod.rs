@@ -21,7 +21,7 @@ mod fit;
 mod student;
 mod tree;
 
-pub(crate) use density::Density;
+pub(crate) use density::{Density, to_own};
 pub(crate) use fit::{Target, fit};
 pub(crate) use tree::Tree;
 

@@ -75,11 +75,11 @@ impl Columns {
         Self { n: points.len() / dim, columns: (0..dim).map(column).collect() }
     }
 
-    /// The branches that gain most, without circles, parents first.
+    /// The pairs of child and parent that gain most, without circles, those of parents first.
     ///
     /// # Errors
     /// Those of `context`.
-    pub(super) fn branches(&self, context: &Context<'_>) -> Result<Vec<Branch>> {
+    pub(super) fn pairs(&self, context: &Context<'_>) -> Result<Vec<(usize, usize)>> {
         let dim = self.columns.len();
         let even = vec![1.0; self.n];
         let designs: Vec<Design> =
@@ -101,15 +101,15 @@ impl Columns {
         candidates.retain(|candidate| candidate.gain > 0.0);
         candidates.sort_by(|a, b| b.gain.total_cmp(&a.gain));
         let mut parents: Vec<Option<usize>> = vec![None; dim];
-        let mut branches: Vec<Branch> = Vec::new();
-        for Candidate { branch, .. } in candidates {
-            let mut above = Some(branch.parent);
-            while let Some(at) = above.filter(|at| *at != branch.child) {
+        let mut pairs = Vec::new();
+        for Candidate { branch: Branch { child, parent, .. }, .. } in candidates {
+            let mut above = Some(parent);
+            while let Some(at) = above.filter(|at| *at != child) {
                 above = parents[at];
             }
-            if parents[branch.child].is_none() && above.is_none() {
-                parents[branch.child] = Some(branch.parent);
-                branches.push(branch);
+            if parents[child].is_none() && above.is_none() {
+                parents[child] = Some(parent);
+                pairs.push((child, parent));
             }
         }
         let depth = |mut at: usize| {
@@ -119,8 +119,8 @@ impl Columns {
             }
             depth
         };
-        branches.sort_by_key(|branch| depth(branch.child));
-        Ok(branches)
+        pairs.sort_by_key(|(child, _)| depth(*child));
+        Ok(pairs)
     }
 
     /// What the others do not tell of each column by a linear function, which a copula has.
@@ -161,8 +161,7 @@ impl Columns {
 
     /// A branch fitted to all points, of which neighbours along the parent count as many as their weights
     /// relative to each other are worth.
-    pub(super) fn refit(&self, branch: &Branch, weights: &[f64]) -> Option<Branch> {
-        let Branch { child, parent, .. } = *branch;
+    pub(super) fn branch(&self, child: usize, parent: usize, weights: &[f64]) -> Option<Branch> {
         let (parents, children) = (&self.columns[parent], &self.columns[child]);
         let mut order: Vec<usize> = (0..self.n).filter(|&i| weights[i] > 0.0).collect();
         order.sort_by(|&a, &b| parents[a].total_cmp(&parents[b]));

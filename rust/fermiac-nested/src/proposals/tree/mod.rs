@@ -174,13 +174,17 @@ impl Tree {
         context: &Context<'_>,
     ) -> Result<Option<Self>> {
         let columns = Columns::new(points, dim);
+        let pairs = columns.pairs(context)?;
+        if pairs.is_empty() {
+            return Ok(None);
+        }
         let all = Columns::new(weighted.u, dim);
         let mut branches = Vec::new();
-        for branch in columns.branches(context)? {
+        for (child, parent) in pairs {
             context.poll()?;
-            if let Some(mut fitted) = all.refit(&branch, weighted.weights) {
-                fitted.widen(&columns);
-                branches.push(fitted);
+            if let Some(mut branch) = all.branch(child, parent, weighted.weights) {
+                branch.widen(&columns);
+                branches.push(branch);
             }
         }
         Ok((!branches.is_empty()).then_some(Self { branches }))
@@ -219,7 +223,7 @@ impl Tree {
     }
 
     /// Straightens a row; returns the ln of the determinant of the derivatives.
-    pub(crate) fn straighten(&self, row: &mut [f64]) -> f64 {
+    pub(super) fn straighten(&self, row: &mut [f64]) -> f64 {
         let mut sum = 0.0;
         // The last ones first: parents are still as they were.
         for branch in self.branches.iter().rev() {
