@@ -121,8 +121,10 @@ def correlated_funnel() -> Exact:
     of_x = of_x * np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
     side = 10.0 * np.exp(-0.5 * x[:, None])
     inside = ndtr((side - common * g) / own) - ndtr((-side - common * g) / own)
-    mass = of_x @ (inside**19 @ weights)
-    return Exact(math.log(mass) - 20 * math.log(20.0))
+    mass = of_x * (inside**19 @ weights)
+    means = np.zeros(20)
+    means[0] = (x @ mass) / mass.sum()
+    return Exact(math.log(mass.sum()) - 20 * math.log(20.0), means)
 
 
 def wedding_cake(dim: int) -> Exact:
