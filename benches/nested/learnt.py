@@ -1,8 +1,9 @@
 """`fermiac.nested.Learnt` on known evidences, beside nautilus, and the coverage of its errors.
 
 ``python -m benches.nested.learnt runs.jsonl fermiac corner12 --seeds 1000:1005`` adds runs to a
-file, and ``nautilus`` in place of ``fermiac`` runs of nautilus at its defaults. Without a program,
-and with ``--page docs/calibration-nested.md``, the table of the file is put into that page.
+file, and ``nautilus`` in place of ``fermiac`` runs of nautilus at its defaults. With
+``--n-effective 80000`` runs of ours have so many effective points. Without a program, and with
+``--page docs/calibration-nested.md``, the table of the file is put into that page.
 ``--coverage 200`` runs two problems from so many seeds, at small settings and at the defaults, and
 puts that table into the page.
 """
@@ -53,15 +54,21 @@ def learnt(p: Problem, **settings: Any) -> Any:
     return run
 
 
-def measure(path: Path, program: str, name: str, seeds: range) -> None:
+def measure(path: Path, program: str, name: str, seeds: range, n_effective: int | None) -> None:
     """Add the runs of a program on a problem to a file."""
     p = ALL[name]()
-    run = learnt(p) if program == "fermiac" else nautilus(p)
+    settings = {}
+    if n_effective is not None:
+        settings["sampler"] = fm.nested.Learnt(n_effective=n_effective)
+    run = learnt(p, **settings) if program == "fermiac" else nautilus(p)
     for seed in seeds:
         found, cpu, _ = timed(run, seed)
-        row = {"program": program, "problem": name, "seed": seed, "cpu": cpu} | found._asdict()
+        row: dict[str, Any] = {"program": program, "problem": name, "seed": seed, "cpu": cpu}
+        row |= found._asdict()
         row["error"] = found.log_evidence - p.log_evidence
         row["warned"] = bool(getattr(run, "warned", [False])[-1])
+        if n_effective is not None:
+            row["program"] += f", n_effective={n_effective}"
         with path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(row, flush=True)
@@ -118,12 +125,13 @@ def main() -> None:
     parser.add_argument("program", nargs="?", choices=("fermiac", "nautilus"))
     parser.add_argument("problem", nargs="?", choices=list(ALL))
     parser.add_argument("--seeds", default="1000:1005", help="first:last+1")
+    parser.add_argument("--n-effective", type=int, help="effective points of our runs")
     parser.add_argument("--coverage", type=int, default=0, help="runs of each short problem")
     parser.add_argument("--page", type=Path, help="the page to put the table into")
     given = parser.parse_args()
     if given.program is not None and given.problem is not None:
         seeds = range(*map(int, given.seeds.split(":")))
-        measure(given.out, given.program, given.problem, seeds)
+        measure(given.out, given.program, given.problem, seeds, given.n_effective)
         return
     text = coverage(given.coverage) if given.coverage else table(given.out)
     print(text)

@@ -181,6 +181,8 @@ pub struct Run {
     is_searched: bool,
     /// The number of last samples that were given up.
     n_given_up: u32,
+    /// The number of last samples whose density was fitted anew after the first draws.
+    n_fitted_anew: u32,
     answers: EvalBuffer,
     trace: Trace,
 }
@@ -246,6 +248,7 @@ impl Run {
             searched: None,
             is_searched: false,
             n_given_up: 0,
+            n_fitted_anew: 0,
             answers: EvalBuffer::default(),
             trace: Trace::default(),
             settings,

@@ -35,6 +35,9 @@ const LAST_TRIES: usize = 400_000;
 /// The largest number of points that a density is fitted to, and that tell modes apart.
 const POINTS: usize = 3000;
 const FEWER_POINTS: usize = 1000;
+/// A density for the last sample is fitted to more of them if many effective points are wanted: to so many
+/// times fewer.
+const FEWER: usize = 8;
 /// The powers of tempered points, relative to that of a round, and the number of points of each.
 const POWERS: [f64; 2] = [0.5, 0.2];
 const TEMPERED: usize = 500;
@@ -43,8 +46,13 @@ const ABOVE: f64 = 0.9;
 /// The rounds at power 1: the least and the largest number, and the factor on their points.
 const LEAST_REFINED: usize = 2;
 const MOST_REFINED: usize = 8;
+/// There are more of them if their draws are less than this share of those that the last sample needs.
+const MOST_SPENT: f64 = 0.25;
+/// They grow by this factor from one to the next, up to a number of times, and more slowly while places are
+/// found that their densities lacked.
 const GROWTH: f64 = 1.5;
 const MOST_GROWN: usize = 5;
+const SLOWER: usize = 4;
 /// The expected ratio of the inefficiencies of a round and the one before.
 const GAIN: [f64; 2] = [0.5, 0.85];
 /// Draws of a block of the last sample, and the factor on their expected number.
@@ -88,6 +96,8 @@ const COVERS: usize = 3;
 const MOST_HEAVY: usize = 10;
 const HEAVY_SHARE: f64 = 0.05;
 const LEAST_COVERED: f64 = 1e-6;
+/// The largest share of laws of a region of such points.
+const MOST_REGION: f64 = 0.3;
 /// Rounds go on while a new point with more than this share of the target is such a one, up to a number.
 const LEAST_FOUND: f64 = 5e-4;
 const MOST_COVERING: usize = 24;
@@ -99,6 +109,11 @@ const MOST_CLIMBING: usize = 12;
 const SHORT: f64 = 0.5;
 const TESTED: [f64; 3] = [0.15, 0.5, 1.0];
 const MOST_GIVEN_UP: u32 = 8;
+/// After its first draws the density of the last sample is fitted anew, with one more round, if an
+/// effective point costs so many times what it did in the last rounds, and not more often.
+const FIRST_DRAWS: u64 = 2 * BLOCK;
+const UNEVEN: f64 = 1.5;
+const MOST_FITTED_ANEW: u32 = 4;
 /// The address of the streams, and the parts of it by purpose.
 const ADDRESS: u64 = 1 << 60;
 const DRAWS: u64 = 0;
@@ -326,7 +341,9 @@ impl Run {
         {
             return true;
         }
-        if n >= MOST_REFINED {
+        let spent: f64 = self.costs.iter().map(|(_, draws)| draws).sum();
+        let expected = self.settings.n_effective as f64 * self.cost();
+        if n >= MOST_REFINED && spent > MOST_SPENT * expected {
             return false;
         }
         let [(before, _), (last, _)] = [self.costs[n - 2], self.costs[n - 1]];
@@ -351,7 +368,10 @@ impl Run {
     /// The number of draws of the next round.
     fn n_of_round(&self) -> usize {
         let n = self.size();
-        let grown = if self.n_open > 0 { 0 } else { self.costs.len().min(self.n_calm) };
+        // Places that are lacked again and again tell that a density needs more points.
+        let n_rounds = self.costs.len();
+        let calm = self.n_calm.max(n_rounds / SLOWER);
+        let grown = if self.n_open > 0 { 0 } else { n_rounds.min(calm) };
         (n * GROWTH.powi(grown.min(MOST_GROWN) as i32)) as usize
     }
 
@@ -557,6 +577,20 @@ impl Run {
             if ratios.is_empty() {
                 break;
             }
+            let heavy: Vec<f64> = ratios.iter().map(|&(_, i)| of_power[i]).collect();
+            let size = ess(&heavy) as usize;
+            if size > 2 * dim + 2 {
+                // They are a region that all laws lack.
+                let size = size.min(FEWER_POINTS);
+                let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | 4 << 20);
+                let drawn = resample(&heavy, size, Scheme::Systematic, &mut stream)?;
+                let rows: Vec<f64> =
+                    drawn.iter().flat_map(|&k| row(ratios[k].1)).copied().collect();
+                let share = heavy.iter().sum::<f64>() / total;
+                if density.add_region(&rows, share.clamp(HEAVY_SHARE, MOST_REGION), context)? {
+                    continue;
+                }
+            }
             ratios.sort_by(|a, b| b.0.total_cmp(&a.0));
             let about: Vec<f64> =
                 ratios.iter().take(MOST_HEAVY).flat_map(|&(_, i)| row(i)).copied().collect();
@@ -582,7 +616,8 @@ impl Run {
         let mut of_power = of_power.to_vec();
         cut(&mut of_power, WANTED * self.size());
         let of_power = &of_power;
-        let most = if power == 1.0 { POINTS } else { FEWER_POINTS };
+        let many = POINTS.max(self.settings.n_effective / FEWER);
+        let most = if power == 1.0 { many } else { FEWER_POINTS };
         let size = (ess(of_power) as usize).clamp(2 * dim + 2, most);
         let mut resampled = |weights: &[f64], size: usize| -> Result<Vec<f64>> {
             let chosen = resample(weights, size, Scheme::Systematic, &mut stream)?;
@@ -673,7 +708,7 @@ impl Run {
         if self.wanted == 0 {
             let mut proposal = self.learn(1.0, false, None, context)?;
             proposal.set_shares(proposal.last_shares(self.insurance));
-            let mut stream = self.stream(VOLUME, u64::from(self.n_given_up));
+            let mut stream = self.stream(VOLUME, self.n_attempts());
             proposal.refine(LAST_ERROR, LAST_TRIES, &mut stream, context)?;
             let n = SPARE * self.settings.n_effective as f64 * self.cost().clamp(1.0, MOST);
             self.wanted = (n.ceil() as u64).max(2);
@@ -684,6 +719,14 @@ impl Run {
         let done = self.rounds.last().map_or(0, |round| round.n_draws);
         let number = done / BLOCK;
         if self.is_heavy(done) {
+            self.give_up(context)?;
+            self.n_given_up += 1;
+            self.costs.clear();
+            self.n_calm = 0;
+            return Ok(());
+        }
+        if self.is_uneven(done) {
+            self.n_fitted_anew += 1;
             return self.give_up(context);
         }
         if !self.is_sized && done as f64 >= TESTED[0] * self.wanted as f64 && done >= LEAST_SIZED {
@@ -696,7 +739,7 @@ impl Run {
         }
         let Some(round) = self.rounds.last() else { return Ok(()) };
         let n = BLOCK.min(self.wanted - done);
-        let mut stream = self.stream(LAST, u64::from(self.n_given_up) << 32 | number);
+        let mut stream = self.stream(LAST, self.n_attempts() << 32 | number);
         let u = round.proposal.draw(n as usize, &mut stream, context)?;
         let densities = round.proposal.densities(&u, context)?;
         let thinned = round.proposal.thinned_shares(&densities);
@@ -746,6 +789,22 @@ impl Run {
         is_short || (size < EVEN * weights.len() as f64 && khat(&mut weights) > HEAVY_TAIL)
     }
 
+    /// Whether the first `n` draws of the last sample are far less even than those of the last rounds: fits
+    /// differ in quality, and these draws are few.
+    fn is_uneven(&self, n: u64) -> bool {
+        if n != FIRST_DRAWS || n >= self.wanted || self.n_fitted_anew >= MOST_FITTED_ANEW {
+            return false;
+        }
+        let ell = &self.record.ell[self.n_explored()..];
+        Estimate::new(ell, &self.last_ln_q, n)
+            .is_none_or(|estimate| n as f64 > UNEVEN * self.cost() * ess(&estimate.weights))
+    }
+
+    /// The number of last samples that were begun before.
+    fn n_attempts(&self) -> u64 {
+        u64::from(self.n_given_up + self.n_fitted_anew)
+    }
+
     /// Sets the number of draws of the last sample by the effective share of the first ones.
     fn resize(&mut self, done: u64) {
         self.is_sized = true;
@@ -766,9 +825,6 @@ impl Run {
         self.last_thinned.clear();
         self.wanted = 0;
         self.is_sized = false;
-        self.n_given_up += 1;
-        self.costs.clear();
-        self.n_calm = 0;
         self.phase = Phase::Refining;
         Ok(())
     }

@@ -259,28 +259,70 @@ impl Density {
         let rows = points.chunks_exact(self.dim).zip(&ratios);
         let low: Vec<f64> =
             rows.filter(|(_, ratio)| **ratio > most).flat_map(|(row, _)| self.own(row)).collect();
+        let share = low.len() as f64 / points.len() as f64;
+        self.add_mixture(&low, share, context)?;
+        Ok(())
+    }
+
+    /// Adds a mixture fitted to points that all laws lack, in their coordinates, and wider laws about its
+    /// parts; returns whether the points span the space.
+    fn add_mixture(&mut self, low: &[f64], share: f64, context: &Context<'_>) -> Result<bool> {
         let labels = vec![0; low.len() / self.dim];
         if labels.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(mixture) = Mixture::fit(&low, self.dim, &labels, context)? else { return Ok(()) };
-        let share = labels.len() as f64 / ratios.len() as f64;
+        let Some(mixture) = Mixture::fit(low, self.dim, &labels, context)? else {
+            return Ok(false);
+        };
         let wide = mixture.parts.iter().filter_map(|part| part.stretched(STRETCH, WIDER_DF));
         let wide: Vec<Student> = wide.collect();
         self.add_laws(wide, WIDER * share);
         self.add_laws(mixture.parts, share);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Adds laws fitted to points of a region that all laws lack, with a share; returns whether the points
+    /// span the space.
+    ///
+    /// There is also a copula in the coordinates that the tree straightens: other coordinates may depend on each
+    /// other there as they do elsewhere.
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub(crate) fn add_region(
+        &mut self,
+        points: &[f64],
+        share: f64,
+        context: &Context<'_>,
+    ) -> Result<bool> {
+        let own: Vec<f64> =
+            points.chunks_exact(self.dim).flat_map(|point| self.own(point)).collect();
+        if !self.add_mixture(&own, share, context)? {
+            return Ok(false);
+        }
+        if own.len() >= LEAST.max(2 * self.dim) * self.dim
+            && let Some(tree) = self.branches()
+            && let Some(law) = TreeCopula::with(tree.clone(), &own, self.dim)
+        {
+            self.add_parts(vec![Part::Tree(Box::new(law))], 0.5 * share);
+        }
+        Ok(true)
     }
 
     /// Adds laws with equal weights, whose sum is a share.
     fn add_laws(&mut self, laws: Vec<Student>, share: f64) {
-        if laws.is_empty() {
+        self.add_parts(laws.into_iter().map(|law| Part::Student(Box::new(law))).collect(), share);
+    }
+
+    /// Adds parts with equal weights, whose sum is a share.
+    fn add_parts(&mut self, parts: Vec<Part>, share: f64) {
+        if parts.is_empty() {
             return;
         }
         self.weights.iter_mut().for_each(|w| *w *= 1.0 - share);
-        let each = share / laws.len() as f64;
-        for law in laws {
-            self.add(Part::Student(Box::new(law)), each);
+        let each = share / parts.len() as f64;
+        for part in parts {
+            self.add(part, each);
         }
         let sum: f64 = self.weights.iter().sum();
         self.weights.iter_mut().for_each(|w| *w /= sum);
@@ -643,6 +685,45 @@ mod tests {
         density.cover(&rows, &ell, 30.0, &context).unwrap();
         // The ln of the mean density of the added law is 6.6, and its share a sixth.
         assert!(before < 0.0 && low(&density) > 4.5, "{before} {}", low(&density));
+        assert!((density.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_region_that_all_laws_lack_has_laws_of_its_own() {
+        // A valley that bends, and a short piece of it beside, where one coordinate is apart.
+        let context = Context::serial();
+        let mut stream = Stream::new(7, Domain::User, 0, 0);
+        let mut piece = |n: usize, at: f64| -> Vec<f64> {
+            let mut row = || {
+                let x = 0.5 + 0.1 * stream.normal();
+                [
+                    at + 0.005 * stream.normal(),
+                    x,
+                    3.0 * (x - 0.5).powi(2) + 0.4 + 0.002 * stream.normal(),
+                ]
+            };
+            (0..n).flat_map(|_| row()).collect()
+        };
+        let (points, beside, fresh) = (piece(2000, 0.7), piece(300, 0.3), piece(300, 0.3));
+        let (labels, weights) = (vec![0; 2000], vec![1.0; 2000]);
+        let start = Start {
+            points: &points,
+            labels: &labels,
+            tempered: &points,
+            tempered_labels: &labels,
+            cut: Cut::default(),
+            weighted: Some(Weighted { u: &points, weights: &weights }),
+            tree: None,
+        };
+        let mut density = Density::fit(start, 3, &context).unwrap().unwrap();
+        let mean = |density: &Density| {
+            density.ln_densities(&fresh, &context).unwrap().iter().sum::<f64>() / 300.0
+        };
+        let before = mean(&density);
+        assert!(density.branches().is_some());
+        assert!(density.add_region(&beside, 0.1, &context).unwrap());
+        // The mean under the law of the piece itself is 7.5.
+        assert!(before < 0.0 && mean(&density) > 3.5, "{before} {}", mean(&density));
         assert!((density.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }
 

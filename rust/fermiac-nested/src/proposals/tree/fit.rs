@@ -62,6 +62,13 @@ struct Design {
     functions: [Option<Functions>; 5],
 }
 
+/// The functions of a parent at some of the rows.
+pub(super) struct OfParent {
+    pub(super) parent: usize,
+    rows: Vec<usize>,
+    design: Design,
+}
+
 /// A candidate for a branch, with its gain over a line with a constant scale.
 struct Candidate {
     branch: Branch,
@@ -119,7 +126,8 @@ impl Columns {
             }
             depth
         };
-        pairs.sort_by_key(|(child, _)| depth(*child));
+        // Children of one parent follow each other.
+        pairs.sort_by_key(|(child, parent)| (depth(*child), *parent));
         Ok(pairs)
     }
 
@@ -159,15 +167,15 @@ impl Columns {
             .collect()
     }
 
-    /// A branch fitted to all points, of which neighbours along the parent count as many as their weights
+    /// The functions of a parent at all points, of which neighbours along it count as many as their weights
     /// relative to each other are worth.
-    pub(super) fn branch(&self, child: usize, parent: usize, weights: &[f64]) -> Option<Branch> {
-        let (parents, children) = (&self.columns[parent], &self.columns[child]);
+    pub(super) fn of_parent(&self, parent: usize, weights: &[f64]) -> OfParent {
+        let parents = &self.columns[parent];
         let mut order: Vec<usize> = (0..self.n).filter(|&i| weights[i] > 0.0).collect();
         order.sort_by(|&a, &b| parents[a].total_cmp(&parents[b]));
         let every = order.len().div_ceil(MOST_POINTS).max(1);
         let order: Vec<usize> = order.into_iter().step_by(every).collect();
-        let (mut x, mut y, mut relative) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut relative) = (Vec::new(), Vec::new());
         let mut left = &order[..];
         while left.len() >= GROUP {
             let (mut n, mut sums) = (0, [0.0; 2]);
@@ -179,27 +187,44 @@ impl Columns {
             }
             let (group, rest) = left.split_at(n);
             left = rest;
+            // At the end of the target a few points that it lacked have nearly all of the weights.
+            let mut most = f64::INFINITY;
+            if sums[0] * sums[0] < LEAST_SIZE * sums[1] {
+                let mut sorted: Vec<f64> = group.iter().map(|&i| weights[i]).collect();
+                sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+                most = sorted[LEAST_SIZE as usize - 1];
+                sums = sorted
+                    .iter()
+                    .map(|w| w.min(most))
+                    .fold([0.0; 2], |[sum, squares], w| [sum + w, squares + w * w]);
+            }
             let [sum, squares] = sums;
             let size = sum * sum / squares;
-            if size < LEAST_SIZE {
-                break;
+            if !size.is_finite() {
+                // The squares of such weights are 0.
+                continue;
             }
             for &i in group {
-                let w = weights[i] / sum * size;
+                let w = weights[i].min(most) / sum * size;
                 if w > LEAST_SHARE {
-                    x.push(parents[i]);
-                    y.push(children[i]);
+                    rows.push(i);
                     relative.push(w);
                 }
             }
         }
-        let design = Design::new(&x, &relative);
+        let x: Vec<f64> = rows.iter().map(|&i| parents[i]).collect();
+        OfParent { parent, rows, design: Design::new(&x, &relative) }
+    }
+
+    /// A branch fitted to all points.
+    pub(super) fn branch(&self, child: usize, of: &OfParent) -> Option<Branch> {
+        let y: Vec<f64> = of.rows.iter().map(|&i| self.columns[child][i]).collect();
         // The location first, and then the scale with it.
         let locations = LOCATIONS.map(|location| [location, LINE]);
-        let first = design.best(&locations, &y, child, parent)?;
+        let first = of.design.best(&locations, &y, child, of.parent)?;
         let [location, _] = first.pair;
         let scales = SCALES.map(|scale| [location, scale]);
-        design.best(&scales, &y, child, parent).map(|candidate| candidate.branch)
+        of.design.best(&scales, &y, child, of.parent).map(|candidate| candidate.branch)
     }
 }
 
@@ -226,6 +251,10 @@ impl Design {
         let n: f64 = weights.iter().sum();
         let mut order: Vec<usize> = (0..column.len()).collect();
         order.sort_by(|&a, &b| column[a].total_cmp(&column[b]));
+        let range = match order[..] {
+            [first, .., last] => [column[first], column[last]],
+            _ => [0.0; 2],
+        };
         let of = |shares: &[f64], shape: Option<usize>| {
             let (mut sum, mut knots) = (0.0, Vec::new());
             for &i in &order {
@@ -234,7 +263,7 @@ impl Design {
                     knots.push(column[i]);
                 }
             }
-            Functions::new(Basis::new(&knots, shares.len(), shape)?, column, weights)
+            Functions::new(Basis::new(&knots, shares.len(), shape, range)?, column, weights)
         };
         let [few, many] = KNOTS;
         let functions =
@@ -347,6 +376,7 @@ impl Design {
             location: Curve { basis: location.basis.clone(), by: of_location },
             ln_scale: Curve { basis: scale.basis.clone(), by: of_scale },
             width: 1.0,
+            ln_width: 0.0,
         };
         gain.is_finite().then_some(Candidate { branch, pair, gain })
     }

@@ -17,7 +17,7 @@ use fermiac_base::linalg::dot;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, exp, ln};
-use fit::Columns;
+use fit::{Columns, OfParent};
 
 /// The largest number of functions of a curve.
 const SIZE: usize = 5;
@@ -45,19 +45,23 @@ enum Shape {
 struct Basis {
     start: f64,
     width: f64,
+    /// The ends of the interval of relative values beyond which functions are constant.
+    ends: [f64; 2],
     shape: Shape,
 }
 
 impl Basis {
     /// Polynomials up to a degree if one is given, or splines with `n` knots at sorted values; `None` if two
     /// are equal, or if there are not so many.
-    fn new(knots: &[f64], n: usize, degree: Option<usize>) -> Option<Self> {
+    fn new(knots: &[f64], n: usize, degree: Option<usize>, range: [f64; 2]) -> Option<Self> {
         let (start, width) = (*knots.first()?, knots.last()? - knots.first()?);
         let at: Vec<f64> = knots.iter().map(|knot| (knot - start) / width).collect();
         let differ = at.windows(2).all(|pair| pair[1] - pair[0] > 1e-6);
         let is_known = at.len() == n && width > 0.0 && differ;
         let shape = degree.map_or(Shape::Spline(at), Shape::Polynomial);
-        is_known.then_some(Self { start, width, shape })
+        let [low, high] = range.map(|value| (value - start) / width);
+        let ends = [low.min(-REACH), high.max(1.0 + REACH)];
+        is_known.then_some(Self { start, width, ends, shape })
     }
 
     /// The number of functions.
@@ -70,7 +74,7 @@ impl Basis {
 
     /// The functions at a value of the parent.
     fn functions(&self, value: f64) -> [f64; SIZE] {
-        let q = ((value - self.start) / self.width).clamp(-REACH, 1.0 + REACH);
+        let q = ((value - self.start) / self.width).clamp(self.ends[0], self.ends[1]);
         let mut out = [1.0, 0.0, 0.0, 0.0, 0.0];
         match &self.shape {
             Shape::Polynomial(degree) => {
@@ -115,6 +119,7 @@ struct Branch {
     ln_scale: Curve,
     /// What a residual is divided by after that, so that the interval is (-1/2, 1/2).
     width: f64,
+    ln_width: f64,
 }
 
 impl Branch {
@@ -133,8 +138,7 @@ impl Branch {
     /// The coordinate of the copula, and the ln of its derivative.
     fn forward(&self, child: f64, parent: f64) -> (f64, f64) {
         let [location, ln_scale] = self.at(parent);
-        let scale = self.width * exp(ln_scale);
-        (0.5 + (child - location) / scale, -ln(scale))
+        (0.5 + (child - location) * exp(-ln_scale) / self.width, -ln_scale - self.ln_width)
     }
 
     /// Makes room for all rows.
@@ -145,6 +149,7 @@ impl Branch {
             ((child - location) * exp(-ln_scale)).abs()
         };
         self.width = 2.0 * ROOM * pairs.map(size).fold(f64::MIN_POSITIVE, f64::max);
+        self.ln_width = ln(self.width);
     }
 
     fn backward(&self, w: f64, parent: f64) -> f64 {
@@ -179,10 +184,12 @@ impl Tree {
             return Ok(None);
         }
         let all = Columns::new(weighted.u, dim);
-        let mut branches = Vec::new();
+        let (mut branches, mut last): (_, Option<OfParent>) = (Vec::new(), None);
         for (child, parent) in pairs {
             context.poll()?;
-            if let Some(mut branch) = all.branch(child, parent, weighted.weights) {
+            let known = last.take().filter(|of| of.parent == parent);
+            let of = last.insert(known.unwrap_or_else(|| all.of_parent(parent, weighted.weights)));
+            if let Some(mut branch) = all.branch(child, of) {
                 branch.widen(&columns);
                 branches.push(branch);
             }
@@ -275,6 +282,16 @@ impl TreeCopula {
             gain += (0..rows.len() / dim).map(|lane| own.0[lane] - other.0[lane]).sum::<f64>();
         }
         Ok((gain > least).then_some(this))
+    }
+
+    /// The copula of rows straightened by a known tree; `None` if they are too few or do not vary.
+    pub(super) fn with(tree: Tree, points: &[f64], dim: usize) -> Option<Self> {
+        let mut straight = points.to_vec();
+        for row in straight.chunks_exact_mut(dim) {
+            tree.straighten(row);
+            row.iter_mut().for_each(|x| *x = x.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON));
+        }
+        Some(Self { tree, copula: Copula::fit(&straight, dim)?, is_wider: false })
     }
 
     /// The copula with wider laws of the coordinates that others depend on, and of no other.
@@ -510,6 +527,29 @@ mod tests {
         assert_eq!((branch.child, branch.parent), (0, 1));
         let [location, ln_scale] = branch.at(0.6);
         assert!((location - 0.48).abs() < 0.01 && (ln_scale - ln(0.01)).abs() < 0.2);
+    }
+
+    #[test]
+    fn curves_go_on_to_the_end_of_the_target() {
+        // A parabola of which hardly a point is in the outer half, and these have nearly all of the weights.
+        let mut stream = Stream::new(6, Domain::User, 0, 0);
+        let (mut points, mut weights) = (Vec::new(), Vec::new());
+        for k in 0..4000 {
+            let is_outer = k % 80 == 0;
+            let x = 0.4 * stream.uniform() + if is_outer { 0.5 } else { 0.1 };
+            points.extend([x, x * x + 0.003 * stream.normal()]);
+            weights.push(if is_outer { exp(3.0 * stream.normal() + 6.0) } else { 1.0 });
+        }
+        let inner: Vec<f64> =
+            points.chunks_exact(2).filter(|row| row[0] < 0.5).flatten().copied().collect();
+        let weighted = Weighted { u: &points, weights: &weights };
+        let tree = Tree::fit(&inner, weighted, 2, &Context::serial()).unwrap().unwrap();
+        let branch = &tree.branches[0];
+        assert_eq!((branch.child, branch.parent), (1, 0));
+        for x in [0.3, 0.6, 0.88] {
+            let [location, _] = branch.at(x);
+            assert!((location - x * x).abs() < 0.006, "{x} {location}");
+        }
     }
 
     #[test]
