@@ -433,9 +433,11 @@ class Learnt(Sampler):
     then lead from the tops to the peaks, in at most 10 `n_live` calls, and a round is drawn from
     the laws about these, whose covariances are those of second differences.
 
-    At the power 1 rounds go on while they save more points of the last sample than they take. The
-    number of points of the last sample is then fixed by the weights of the last two rounds, and,
-    once 15 % are drawn, by those of its own; all are drawn from one density. So they are
+    At the power 1 rounds go on while they save more points of the last sample than they take, so
+    that an effective point costs less if many are wanted. The number of points of the last sample
+    is then fixed by the weights of the last two rounds, and, once 15 % are drawn, by those of its
+    own; all are drawn from one density. If its first 2,048 draws are much less even than those of
+    the last rounds, they become a round, and the density is fitted anew. So the points are
     independent, no adaptation biases the evidence, and its error is that of their weights, and of
     the mean of a, which is estimated without likelihoods [4]_. If few points carry their weights
     (k-hat above 0.7) when 15 %, half or all of them are drawn, they become a round, and rounds go
@@ -445,7 +447,7 @@ class Learnt(Sampler):
     A mode that no point has seen is missing from the estimate and from its error: the first round
     sees those whose basins, where the likelihood rises towards them, have more than about 3/n_live
     of the prior mass (`LearntResult.unseen_share`), and a narrow peak on the slope of a broad one
-    is not found. Funnels and long curved ridges take many rounds, up to 1 ms of the engine a call.
+    is not found. Funnels and long curved ridges take many rounds, up to 2 ms of the engine a call.
 
     References
     ----------
