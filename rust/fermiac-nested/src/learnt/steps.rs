@@ -341,19 +341,15 @@ impl Run {
         {
             return true;
         }
-        if n >= MOST_REFINED && !self.is_cheap() {
+        let spent: f64 = self.costs.iter().map(|(_, draws)| draws).sum();
+        let expected = self.settings.n_effective as f64 * self.cost();
+        if n >= MOST_REFINED && spent > MOST_SPENT * expected {
             return false;
         }
         let [(before, _), (last, _)] = [self.costs[n - 2], self.costs[n - 1]];
         let ratio = ((last - 1.0) / (before - 1.0).max(1e-6)).clamp(GAIN[0], GAIN[1]);
         let saved = self.settings.n_effective as f64 * (self.cost() - 1.0) * (1.0 - ratio);
         saved > self.n_of_round() as f64
-    }
-
-    /// Whether the rounds at power 1 so far are few draws beside the last sample.
-    fn is_cheap(&self) -> bool {
-        let spent: f64 = self.costs.iter().map(|(_, draws)| draws).sum();
-        spent <= MOST_SPENT * self.settings.n_effective as f64 * self.cost()
     }
 
     /// Whether a round about the highest points is due: once a round found no place that the density
@@ -374,8 +370,7 @@ impl Run {
         let n = self.size();
         // Places that are lacked again and again tell that a density needs more points.
         let n_rounds = self.costs.len();
-        let slower = if self.is_cheap() { n_rounds / SLOWER } else { 0 };
-        let calm = self.n_calm.max(slower);
+        let calm = self.n_calm.max(n_rounds / SLOWER);
         let grown = if self.n_open > 0 { 0 } else { n_rounds.min(calm) };
         (n * GROWTH.powi(grown.min(MOST_GROWN) as i32)) as usize
     }
