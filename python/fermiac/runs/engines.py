@@ -300,6 +300,7 @@ class _Dask(_Futures):
             self._handed = None
 
     def close(self) -> None:
+        """Release what this run holds; the user's executor stays open."""
         self._handed = None
 
 
@@ -317,12 +318,15 @@ class _Ray(Engine):
 
     @property
     def name(self) -> str:
+        """The name of the executor's class, for messages."""
         return "ray"
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         return int(self.given.cluster_resources().get("CPU", 0))
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Return the future of a call."""
         remote = self._functions.get(function)
         if remote is None:
             remote = self._functions[function] = self.given.remote(function)
@@ -332,19 +336,23 @@ class _Ray(Engine):
         return future
 
     def cancel(self, future: Any) -> None:
+        """Cancel a task that is no longer needed."""
         if not future.done():
             self.given.cancel(future._fermiac_reference)
 
     def hand_over(self, pickled: bytes) -> Any:
+        """Return the argument in the form that every worker gets once."""
         if self._handed is None:
             # As an array, which the tasks of a machine share without a copy.
             self._handed = self.given.put(np.frombuffer(pickled, np.uint8))
         return self._handed
 
     def recover(self, error: BaseException) -> None:
+        """Restore the engine after a loss."""
         self._handed = None
 
     def close(self) -> None:
+        """Release what this run holds; the user's executor stays open."""
         self._handed = None
 
 
@@ -359,10 +367,12 @@ class _Pool(Engine):
         )
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         n = getattr(self.given, "_processes", None)
         return n if isinstance(n, int) and n > 0 else None
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Return the future of a call."""
         future: Future[Any] = Future()
 
         def done(value: Any) -> None:
@@ -393,9 +403,11 @@ class _Rounds(Engine):
         self._lock = threading.Lock()
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         return os.cpu_count() or 1
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Return the future of a call."""
         future: Future[Any] = Future()
         with self._lock:
             self._waiting.append((future, function, args))
@@ -444,6 +456,7 @@ class _Map(_Rounds):
     """An object that has only a method `map`."""
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         n = getattr(self.given, "size", None)
         return n if isinstance(n, int) and n > 0 else super().n_workers()
 
@@ -456,6 +469,7 @@ class _Joblib(_Rounds):
     """`joblib.Parallel`."""
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         n = sys.modules["joblib"].effective_n_jobs(self.given.n_jobs)
         return int(n)
 
@@ -470,6 +484,7 @@ class _Submitit(_Rounds):
     pointwise = False
 
     def n_workers(self) -> int | None:
+        """Return the number of workers, or None if it is not known."""
         return _JOBS
 
     def _values(self, calls: list[Any]) -> Iterator[tuple[int, Any]]:

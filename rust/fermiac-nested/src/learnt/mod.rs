@@ -20,6 +20,7 @@
 //!   the estimate).
 
 mod component;
+mod last;
 mod peaks;
 mod proposal;
 mod record;

@@ -1,10 +1,10 @@
-//! The steps of a run: rounds, and the last sample.
+//! The steps of a run: its rounds, and the fits of their densities.
 
 use super::component::{Component, Regression, Straight};
 use super::proposal::{Densities, Proposal};
 use super::search::Search;
 use super::weights::{cut, ess, power_of, weights};
-use super::{EVEN, Estimate, HEAVY_TAIL, Pending, Phase, Round, Run, Status, ln_add};
+use super::{Estimate, Pending, Phase, Round, Run, Status, ln_add};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
 use crate::proposals::{Density, Target, Tree, Weighted, fit};
@@ -14,7 +14,6 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Scheme, Stream, resample};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
-use fermiac_target::diagnostics::khat;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -29,9 +28,6 @@ pub(super) const FIRST_DEFENCE: f64 = 0.5;
 const EXPLORING: usize = 4;
 /// The number of points from which c and A are estimated.
 const TRIES: usize = 4096;
-/// The relative error of A in the last sample, and the most points for it.
-const LAST_ERROR: f64 = 0.002;
-const LAST_TRIES: usize = 400_000;
 /// The largest number of points that a density is fitted to, and that tell modes apart.
 const POINTS: usize = 3000;
 const FEWER_POINTS: usize = 1000;
@@ -55,13 +51,6 @@ const MOST_GROWN: usize = 5;
 const SLOWER: usize = 4;
 /// The expected ratio of the inefficiencies of a round and the one before.
 const GAIN: [f64; 2] = [0.5, 0.85];
-/// Draws of a block of the last sample, and the factor on their expected number.
-const BLOCK: u64 = 1024;
-const SPARE: f64 = 1.05;
-/// The number of its draws is set anew once there are so many.
-const LEAST_SIZED: u64 = 1024;
-/// The last sample has at most so many times the wanted points.
-const MOST: f64 = 10.0;
 /// The least number of points with a likelihood above 0 that a density is fitted to, per dimension.
 const EACH: usize = 4;
 /// The effective number of points of a cluster.
@@ -103,17 +92,6 @@ const LEAST_FOUND: f64 = 5e-4;
 const MOST_COVERING: usize = 24;
 /// Rounds go on while a basin is climbed or filled, up to a number.
 const MOST_CLIMBING: usize = 12;
-/// The last sample is given up for more rounds if the tail of its weights has a larger shape, unless they
-/// are so even, or if its effective size is less than a share of what is wanted: at these shares of it,
-/// and not more often.
-const SHORT: f64 = 0.5;
-const TESTED: [f64; 3] = [0.15, 0.5, 1.0];
-const MOST_GIVEN_UP: u32 = 8;
-/// After its first draws the density of the last sample is fitted anew, with one more round, if an
-/// effective point costs so many times what it did in the last rounds, and not more often.
-const FIRST_DRAWS: u64 = 2 * BLOCK;
-const UNEVEN: f64 = 1.5;
-const MOST_FITTED_ANEW: u32 = 4;
 /// The address of the streams, and the parts of it by purpose.
 const ADDRESS: u64 = 1 << 60;
 const DRAWS: u64 = 0;
@@ -121,11 +99,9 @@ const PEAKS: u64 = 1 << 39;
 const RESAMPLED: u64 = 1 << 40;
 const THINNING: u64 = 2 << 40;
 const KEYS: u64 = 3 << 40;
-const LAST: u64 = 4 << 40;
-const VOLUME: u64 = 5 << 40;
 
 impl Run {
-    fn stream(&self, purpose: u64, number: u64) -> Stream {
+    pub(super) fn stream(&self, purpose: u64, number: u64) -> Stream {
         Stream::new(self.settings.key, Domain::Nested, ADDRESS | purpose | number, 0)
     }
 
@@ -201,7 +177,7 @@ impl Run {
         Ok(())
     }
 
-    fn note(&mut self, power: f64, defence: f64, n_points: usize, efficiency: f64) {
+    pub(super) fn note(&mut self, power: f64, defence: f64, n_points: usize, efficiency: f64) {
         self.trace.power.push(power);
         self.trace.defence.push(defence);
         self.trace.n_points.push((n_points + std::mem::take(&mut self.n_tests)) as f64);
@@ -256,7 +232,7 @@ impl Run {
     }
 
     /// Adds a round, with the ln of its density at its points, to the mixture of all.
-    fn mix(&mut self, round: &Round, ln_q: &[f64], context: &Context<'_>) -> Result<()> {
+    pub(super) fn mix(&mut self, round: &Round, ln_q: &[f64], context: &Context<'_>) -> Result<()> {
         let (dim, old, ln_n) = (self.circles.len(), self.n_explored(), ln(round.n_draws as f64));
         // The new density at the old points, and all at the new ones.
         let mut mixture = self.ln_mixture.clone();
@@ -325,7 +301,7 @@ impl Run {
     }
 
     /// The calls of the last sample per effective point, by the last two rounds.
-    fn cost(&self) -> f64 {
+    pub(super) fn cost(&self) -> f64 {
         let last = &self.costs[self.costs.len().saturating_sub(2)..];
         let n: f64 = last.iter().map(|(_, n)| n).sum();
         last.iter().map(|(cost, n)| cost * n).sum::<f64>() / n
@@ -501,7 +477,7 @@ impl Run {
 
     /// Fits densities to all points: for a power of the likelihood, for a smaller power, and for the
     /// highest points if asked for, with that of a search.
-    fn learn(
+    pub(super) fn learn(
         &mut self,
         power: f64,
         with_top: bool,
@@ -701,132 +677,6 @@ impl Run {
         let key = self.stream(KEYS, self.rounds.len() as u64).next_u64();
         let fitted = train(Rows::new(&u, dim), &y, &options, key, context)?;
         Ok(Some(Regression { fitted, map }))
-    }
-
-    /// Draws a block of the last sample.
-    fn sample(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
-        if self.wanted == 0 {
-            let mut proposal = self.learn(1.0, false, None, context)?;
-            proposal.set_shares(proposal.last_shares(self.insurance));
-            let mut stream = self.stream(VOLUME, self.n_attempts());
-            proposal.refine(LAST_ERROR, LAST_TRIES, &mut stream, context)?;
-            let n = SPARE * self.settings.n_effective as f64 * self.cost().clamp(1.0, MOST);
-            self.wanted = (n.ceil() as u64).max(2);
-            self.note(1.0, proposal.main().defence(), 0, f64::NAN);
-            let start = self.n_explored();
-            self.rounds.push(Round { proposal, power: 1.0, n_draws: 0, points: start..start });
-        }
-        let done = self.rounds.last().map_or(0, |round| round.n_draws);
-        let number = done / BLOCK;
-        if self.is_heavy(done) {
-            self.give_up(context)?;
-            self.n_given_up += 1;
-            self.costs.clear();
-            self.n_calm = 0;
-            return Ok(());
-        }
-        if self.is_uneven(done) {
-            self.n_fitted_anew += 1;
-            return self.give_up(context);
-        }
-        if !self.is_sized && done as f64 >= TESTED[0] * self.wanted as f64 && done >= LEAST_SIZED {
-            self.resize(done);
-        }
-        if done >= self.wanted {
-            self.phase = Phase::Ended;
-            self.status = Status::Converged;
-            return Ok(());
-        }
-        let Some(round) = self.rounds.last() else { return Ok(()) };
-        let n = BLOCK.min(self.wanted - done);
-        let mut stream = self.stream(LAST, self.n_attempts() << 32 | number);
-        let u = round.proposal.draw(n as usize, &mut stream, context)?;
-        let densities = round.proposal.densities(&u, context)?;
-        let thinned = round.proposal.thinned_shares(&densities);
-        self.evaluate(&u, problem, context)?;
-        self.last_ln_q.extend(densities.ln_q);
-        self.last_thinned.resize(thinned.len(), Vec::new());
-        for (all, new) in self.last_thinned.iter_mut().zip(thinned) {
-            all.extend(new);
-        }
-        let explored = self.n_explored();
-        let all = self.record.len() - explored;
-        if let Some(round) = self.rounds.last_mut() {
-            round.n_draws += n;
-            round.points.end = explored + all;
-        }
-        let share = Estimate::new(&self.record.ell[explored..], &self.last_ln_q, done + n)
-            .map_or(0.0, |estimate| estimate.share());
-        if let (Some(n_points), Some(efficiency)) =
-            (self.trace.n_points.last_mut(), self.trace.efficiency.last_mut())
-        {
-            (*n_points, *efficiency) = (all as f64, share);
-        }
-        Ok(())
-    }
-}
-
-impl Run {
-    /// Whether few points carry the weights of the last sample so far, of `n` draws: tested at a few
-    /// sizes, so that little is lost.
-    fn is_heavy(&self, n: u64) -> bool {
-        let before = n.saturating_sub(BLOCK);
-        let due = TESTED.iter().any(|share| {
-            let at = (share * self.wanted as f64) as u64;
-            before < at && at <= n
-        });
-        let many = MOST * self.settings.n_effective as f64;
-        if self.n_given_up >= MOST_GIVEN_UP || !due || self.record.len() as f64 > many {
-            return false;
-        }
-        let ell = &self.record.ell[self.n_explored()..];
-        let Some(Estimate { mut weights, .. }) = Estimate::new(ell, &self.last_ln_q, n) else {
-            return true;
-        };
-        let size = ess(&weights);
-        let is_short =
-            size * self.wanted as f64 / (n as f64) < SHORT * self.settings.n_effective as f64;
-        is_short || (size < EVEN * weights.len() as f64 && khat(&mut weights) > HEAVY_TAIL)
-    }
-
-    /// Whether the first `n` draws of the last sample are far less even than those of the last rounds: fits
-    /// differ in quality, and these draws are few.
-    fn is_uneven(&self, n: u64) -> bool {
-        if n != FIRST_DRAWS || n >= self.wanted || self.n_fitted_anew >= MOST_FITTED_ANEW {
-            return false;
-        }
-        let ell = &self.record.ell[self.n_explored()..];
-        Estimate::new(ell, &self.last_ln_q, n)
-            .is_none_or(|estimate| n as f64 > UNEVEN * self.cost() * ess(&estimate.weights))
-    }
-
-    /// The number of last samples that were begun before.
-    fn n_attempts(&self) -> u64 {
-        u64::from(self.n_given_up + self.n_fitted_anew)
-    }
-
-    /// Sets the number of draws of the last sample by the effective share of the first ones.
-    fn resize(&mut self, done: u64) {
-        self.is_sized = true;
-        let ell = &self.record.ell[self.n_explored()..];
-        if let Some(estimate) = Estimate::new(ell, &self.last_ln_q, done) {
-            let cost = done as f64 / ess(&estimate.weights);
-            let n = SPARE * self.settings.n_effective as f64 * cost.min(MOST);
-            self.wanted = (n.ceil() as u64).max(done);
-        }
-    }
-
-    /// Makes a round of the last sample, and goes on with rounds.
-    fn give_up(&mut self, context: &Context<'_>) -> Result<()> {
-        let Some(round) = self.rounds.last().cloned() else { return Ok(()) };
-        let ln_q = self.last_ln_q.clone();
-        self.mix(&round, &ln_q, context)?;
-        self.last_ln_q.clear();
-        self.last_thinned.clear();
-        self.wanted = 0;
-        self.is_sized = false;
-        self.phase = Phase::Refining;
-        Ok(())
     }
 }
 
