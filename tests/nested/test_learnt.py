@@ -7,6 +7,7 @@ import pickle
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
+from fermiac.nested.learnt import LearntLoop
 
 Array = NDArray[np.float64]
 SMALL = fm.nested.Learnt(n_effective=1000)
@@ -213,7 +215,8 @@ def test_no_mode_of_many_is_lost() -> None:
             mine = w[(cells == [i, j]).all(axis=1)]
             mass = 0.08 / (1 + (i in (0, 5))) / (1 + (j in (0, 5)))
             assert abs(mine.sum() - mass) < 6 * math.sqrt(mine @ mine), (seed, i, j)
-            assert len(mine) > 20, (seed, i, j)
+            # The share of the draws is not that of the mass, but a lost mode has next to none.
+            assert len(mine) > 0.2 * mass * len(w), (seed, i, j)
 
 
 def funnel(x: Array) -> Array:
@@ -244,6 +247,15 @@ def test_the_neck_of_a_funnel_is_filled() -> None:
         assert r.n_evals < 10_000
         # The regression is of the density in straightened coordinates; without them 0.79 and 0.82.
         assert r.trace["efficiency"][-1] > 0.88
+
+
+def test_a_warning_if_rounds_lacked_places_again_and_again() -> None:
+    for n_lacking in (3, 4):
+        info = {"n_open": 0, "n_given_up": 0, "is_open_above": False, "n_lacking": n_lacking}
+        loop: Any = SimpleNamespace(info=info)
+        found = LearntLoop._of_search(loop)
+        assert [kind for kind, _ in found] == [ConvergenceWarning] * (n_lacking == 4)
+        assert all("4 rounds for the posterior found places" in text for _, text in found)
 
 
 def test_straightened_coordinates_do_not_change_the_bits(tmp_path: Any) -> None:

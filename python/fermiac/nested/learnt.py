@@ -40,6 +40,8 @@ _SHORT = 0.5
 _APART = 4.0
 #: The number of last samples with heavy weights after which there is a warning.
 _OFTEN = 2
+#: The number of rounds with places that their density lacked after which there is a warning.
+_LACKING = 4
 _REMEDY = "raise n_live, or use another sampler"
 
 
@@ -258,6 +260,16 @@ class LearntLoop(NestedLoop):
                     WeightWarning,
                     f"few points carried the weights of {n_given_up} last samples, which became "
                     "rounds: where no point was drawn the density may still not fit, and log Z may "
+                    "be too low; " + _REMEDY,
+                )
+            )
+        n_lacking = self.info["n_lacking"]
+        if n_lacking >= _LACKING:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"{n_lacking} rounds for the posterior found places where their density was "
+                    "far too low: there may be such places where no point was drawn, and log Z may "
                     "be too low; " + _REMEDY,
                 )
             )

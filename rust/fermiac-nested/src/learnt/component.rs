@@ -40,19 +40,19 @@ pub(super) struct Regression {
 #[derive(Debug)]
 pub(super) struct Straight {
     pub(super) cut: Cut,
-    pub(super) tree: Option<Tree>,
+    pub(super) tree: Option<Arc<Tree>>,
 }
 
 impl Straight {
-    /// Takes a row there; returns the ln of the determinant of the derivatives.
+    /// Takes rows there; returns the ln of the determinants of the derivatives.
     ///
     /// Far from the points that the tree is fitted to, coordinates end at the interval's ends.
-    pub(super) fn apply(&self, row: &mut [f64]) -> f64 {
-        let slope = to_own(row, &self.cut, self.tree.as_ref());
+    pub(super) fn apply(&self, rows: &mut [f64], dim: usize) -> Vec<f64> {
+        let slopes = to_own(rows, dim, &self.cut, self.tree.as_deref());
         if self.tree.is_some() {
-            row.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
+            rows.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
         }
-        slope
+        slopes
     }
 }
 
@@ -300,7 +300,7 @@ impl Regression {
     /// The ensemble's means plus its spreads: where it guesses, more points are kept.
     fn predict(&self, u: &[f64], dim: usize) -> Result<Vec<f64>> {
         let mut rows = u.to_vec();
-        let slopes: Vec<f64> = rows.chunks_exact_mut(dim).map(|row| self.map.apply(row)).collect();
+        let slopes = self.map.apply(&mut rows, dim);
         let n = u.len() / dim;
         let (mut mean, mut spread) = (vec![0.0; n], vec![0.0; n]);
         self.fitted.predict(Rows::new(&rows, dim), &mut mean, &mut spread)?;

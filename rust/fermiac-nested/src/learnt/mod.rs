@@ -147,6 +147,8 @@ pub struct Run {
     insurance: f64,
     /// The number of rounds since one found a point where the density was far too low.
     n_calm: usize,
+    /// The number of rounds at power 1 that found one.
+    n_lacking: u32,
     /// The factor on the number of points of a round.
     growth: f64,
     /// For the rounds at power 1: the expected calls of the last sample per effective point, and draws.
@@ -231,6 +233,7 @@ impl Run {
             insurance: 0.0,
             growth: 1.0,
             n_calm: 0,
+            n_lacking: 0,
             costs: Vec::new(),
             wanted: 0,
             is_sized: false,
@@ -336,6 +339,11 @@ impl Run {
     /// Whether the likelihoods above the highest points could still raise the evidence.
     pub fn is_open_above(&self) -> bool {
         !self.is_topped && self.rest > MUCH_ABOVE
+    }
+
+    /// The number of rounds for the posterior that found a point where their density was far too low.
+    pub fn n_lacking(&self) -> u32 {
+        self.n_lacking
     }
 
     /// The number of last samples that were given up since few points carried their weights.

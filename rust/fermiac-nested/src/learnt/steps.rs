@@ -51,6 +51,13 @@ const MOST_GROWN: usize = 5;
 const SLOWER: usize = 4;
 /// The expected ratio of the inefficiencies of a round and the one before.
 const GAIN: [f64; 2] = [0.5, 0.85];
+/// The number of epochs of a regression: at most so many points are seen in all, as far as its limits allow.
+const MOST_SEEN: usize = 1_200_000;
+const LEAST_EPOCHS: usize = 8;
+const MOST_EPOCHS: usize = 60;
+/// If the last rounds had little use for a regression, there is one in every such round only.
+const LITTLE_USE: f64 = 0.9;
+const EVERY: usize = 4;
 /// The least number of points with a likelihood above 0 that a density is fitted to, per dimension.
 const EACH: usize = 4;
 /// The effective number of points of a cluster.
@@ -99,6 +106,10 @@ const PEAKS: u64 = 1 << 39;
 const RESAMPLED: u64 = 1 << 40;
 const THINNING: u64 = 2 << 40;
 const KEYS: u64 = 3 << 40;
+/// The densities of a round.
+const OF_POWER: u64 = 0;
+const OF_WIDER: u64 = 1;
+const OF_TOP: u64 = 2;
 
 impl Run {
     pub(super) fn stream(&self, purpose: u64, number: u64) -> Stream {
@@ -282,11 +293,9 @@ impl Run {
             let ratio = ratios(self.insurance);
             let least = LEAST_FOUND * round.n_draws as f64;
             let mut found = weights.iter().zip(&ratio);
-            self.n_calm = if found.any(|(w, ratio)| *ratio > HEAVY && *w > least) {
-                0
-            } else {
-                self.n_calm + 1
-            };
+            let is_found = found.any(|(w, ratio)| *ratio > HEAVY && *w > least);
+            self.n_calm = if is_found { 0 } else { self.n_calm + 1 };
+            self.n_lacking += u32::from(is_found && round.power == 1.0);
         }
         self.note(round.power, round.proposal.main().defence(), new.len(), 1.0 / cost);
         // Densities that fit badly need more points.
@@ -422,7 +431,7 @@ impl Run {
                 *w = 0.0;
             }
         });
-        match self.fit(&of_top, 0.0, 2, self.tree(context)?, context)? {
+        match self.fit(&of_top, 0.0, OF_TOP, self.tree(context)?, context)? {
             Some(density) => Component::new(dim, density, None, 1.0, 0, stream, context).map(Some),
             None => Ok(None),
         }
@@ -430,7 +439,7 @@ impl Run {
 
     /// The tree that straightens the coordinates of the target of the last power, if it is one cluster of
     /// points without circles.
-    fn tree(&self, context: &Context<'_>) -> Result<Option<Tree>> {
+    fn tree(&self, context: &Context<'_>) -> Result<Option<Arc<Tree>>> {
         let (dim, n) = (self.circles.len(), self.n_explored());
         if self.n_clusters > 1 || self.circles.contains(&true) {
             return Ok(None);
@@ -487,7 +496,7 @@ impl Run {
         let (dim, n, number) = (self.circles.len(), self.n_explored(), self.rounds.len() as u64);
         let ell = &self.record.ell[..n];
         let of_power = weights(ell, &self.ln_mixture, power);
-        let Some(mut density) = self.fit(&of_power, power, 0, None, context)? else {
+        let Some(mut density) = self.fit(&of_power, power, OF_POWER, None, context)? else {
             return Ok(Proposal::cube(dim));
         };
         self.n_clusters = density.n_clusters();
@@ -501,14 +510,16 @@ impl Run {
             density.adapt(u, fresh, context)?;
         }
         self.cover(&mut density, &of_power, context)?;
-        let regression = self.regress(&density, power, context)?.map(Arc::new);
+        let regression =
+            if self.is_thinned() { self.regress(&density, power, context)? } else { None };
+        let regression = regression.map(Arc::new);
         let thinning = |scale: f64| regression.as_ref().map(|of| (Arc::clone(of), scale));
         let mut stream = self.stream(THINNING, number);
         let main =
             Component::new(dim, density, thinning(1.0), self.defence, TRIES, &mut stream, context)?;
         let (mut components, mut shares) = (vec![main], vec![1.0]);
         let of_wider = weights(ell, &self.ln_mixture, WIDER * power);
-        if let Some(density) = self.fit(&of_wider, WIDER * power, 1, None, context)? {
+        if let Some(density) = self.fit(&of_wider, WIDER * power, OF_WIDER, None, context)? {
             let wider = Component::new(
                 dim,
                 density,
@@ -562,8 +573,10 @@ impl Run {
                 let drawn = resample(&heavy, size, Scheme::Systematic, &mut stream)?;
                 let rows: Vec<f64> =
                     drawn.iter().flat_map(|&k| row(ratios[k].1)).copied().collect();
-                let share = heavy.iter().sum::<f64>() / total;
-                if density.add_region(&rows, share.clamp(HEAVY_SHARE, MOST_REGION), context)? {
+                let u: Vec<f64> = ratios.iter().flat_map(|&(_, i)| row(i)).copied().collect();
+                let known = Weighted { u: &u, weights: &heavy };
+                let share = (heavy.iter().sum::<f64>() / total).clamp(HEAVY_SHARE, MOST_REGION);
+                if density.add_region(&rows, known, share, context)? {
                     continue;
                 }
             }
@@ -581,7 +594,7 @@ impl Run {
         of_power: &[f64],
         power: f64,
         which: u64,
-        tree: Option<Tree>,
+        tree: Option<Arc<Tree>>,
         context: &Context<'_>,
     ) -> Result<Option<Density>> {
         let (dim, n) = (self.circles.len(), self.n_explored());
@@ -607,7 +620,8 @@ impl Run {
             let size = (ess(&weights) as usize).clamp(2 * dim + 2, TEMPERED);
             tempered.extend(resampled(&weights, size)?);
         }
-        let (above, log_x) = self.above(of_power);
+        let most = if which == OF_TOP { FEWER_POINTS } else { POINTS };
+        let (above, log_x) = self.above(of_power, most);
         let target = Target {
             points: &rows,
             tempered: &tempered,
@@ -620,8 +634,8 @@ impl Run {
         fit(target, &self.circles, self.settings.key, context)
     }
 
-    /// The points with most of the weights, and the ln of their prior mass.
-    fn above(&self, weights: &[f64]) -> (Points, f64) {
+    /// The points with most of the weights, but no more than `most`, and the ln of their prior mass.
+    fn above(&self, weights: &[f64], most: usize) -> (Points, f64) {
         let dim = self.circles.len();
         let ell = &self.record.ell;
         let mut order: Vec<usize> = (0..weights.len()).collect();
@@ -632,8 +646,7 @@ impl Run {
         let origin = Origin { birth: f64::NEG_INFINITY, lineage: 0, family: 0 };
         for &i in order.iter().filter(|i| self.ln_mixture[**i].is_finite()) {
             let few = above.len() < 2 * dim + 2;
-            if (sum > ABOVE * total && !few) || above.len() >= POINTS || ell[i] == f64::NEG_INFINITY
-            {
+            if (sum > ABOVE * total && !few) || above.len() >= most || ell[i] == f64::NEG_INFINITY {
                 break;
             }
             sum += weights[i];
@@ -641,6 +654,14 @@ impl Run {
             above.push(&self.record.u[i * dim..(i + 1) * dim], &[], ell[i], &[], origin);
         }
         (above, ln(mass))
+    }
+
+    /// Whether the next density is thinned by a regression: the last sample always is.
+    fn is_thinned(&self) -> bool {
+        let last = &self.chosen[self.chosen.len().saturating_sub(MEMORY)..];
+        let is_of_use =
+            last.len() < MEMORY || last.iter().any(|[defence, _]| *defence < LITTLE_USE);
+        is_of_use || self.phase == Phase::Sampling || self.chosen.len().is_multiple_of(EVERY)
     }
 
     /// Trains a regression of a power of the likelihood on all points; `None` if they are too few.
@@ -657,21 +678,20 @@ impl Run {
         let map = Straight { cut: density.cut().clone(), tree: density.branches().cloned() };
         let mut u = self.record.u[..n * dim].to_vec();
         // The target's density in the coordinates of the regression.
-        let y: Vec<f64> = u
-            .chunks_exact_mut(dim)
+        let slopes = map.apply(&mut u, dim);
+        let y: Vec<f64> = slopes
+            .iter()
             .zip(&self.record.ell)
-            .map(|(row, ell)| {
-                let slope = map.apply(row);
-                if ell.is_finite() { power * ell - slope } else { *ell }
-            })
+            .map(|(slope, ell)| if ell.is_finite() { power * ell - slope } else { *ell })
             .collect();
+        let max_epochs = (MOST_SEEN / n).clamp(LEAST_EPOCHS, MOST_EPOCHS);
         let options = TrainOptions {
             widths: vec![32; 2],
             n_heads: 3,
             learning_rate: 3e-3,
             batch: 64,
-            max_epochs: 60,
-            patience: 20,
+            max_epochs,
+            patience: max_epochs.div_ceil(3),
             validation: 0.1,
         };
         let key = self.stream(KEYS, self.rounds.len() as u64).next_u64();

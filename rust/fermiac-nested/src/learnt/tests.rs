@@ -133,8 +133,8 @@ fn thinned(is_straight: bool, stream: &mut Stream) -> (Component, f64) {
     let density = fit(target, &[false; 2], 1, &context).unwrap().unwrap();
     let map = Straight { cut: Cut::new(&u, 2, &[false; 2]), tree: density.branches().cloned() };
     assert_eq!(map.tree.is_some(), is_straight);
-    for (row, ell) in u.chunks_exact_mut(2).zip(&mut ell) {
-        *ell -= map.apply(row);
+    for (slope, ell) in map.apply(&mut u, 2).iter().zip(&mut ell) {
+        *ell -= slope;
     }
     let options = TrainOptions { widths: vec![16; 2], max_epochs: 40, ..TrainOptions::default() };
     let fitted = train(Rows::new(&u, 2), &ell, &options, 1, &context).unwrap();

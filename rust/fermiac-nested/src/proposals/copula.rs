@@ -29,6 +29,8 @@ const BLOCK: usize = 512;
 struct Margin {
     x: Vec<f64>,
     z: Vec<f64>,
+    /// The slope from each knot to the next, and its ln.
+    slopes: Vec<[f64; 2]>,
     /// The probabilities below the first score and above the last.
     below: f64,
     above: f64,
@@ -63,8 +65,15 @@ impl Margin {
         mirror(&mut x, &mut z);
         extend(&mut x, &mut z, n, 0.0);
         mirror(&mut x, &mut z);
+        Some(Self::of(x, z))
+    }
+
+    /// The margin through knots with their scores.
+    fn of(x: Vec<f64>, z: Vec<f64>) -> Self {
         let (below, above) = (normal_survival(-z[0]), normal_survival(z[z.len() - 1]));
-        Some(Self { x, z, below, above })
+        let steps = x.windows(2).zip(z.windows(2));
+        let slopes = steps.map(|(x, z)| (z[1] - z[0]) / (x[1] - x[0]));
+        Self { slopes: slopes.map(|slope| [slope, ln(slope)]).collect(), x, z, below, above }
     }
 
     /// The margin with distances from its median that are `factor` times as long, within [0, 1].
@@ -81,28 +90,53 @@ impl Margin {
         if x.len() < 2 {
             return self.clone();
         }
-        let (below, above) = (normal_survival(-z[0]), normal_survival(z[z.len() - 1]));
-        Self { x, z, below, above }
+        Self::of(x, z)
     }
 
     /// The score of a value strictly within (0, 1), and the ln of its derivative.
-    fn score(&self, value: f64) -> (f64, f64) {
-        let (x, z, n) = (&self.x, &self.z, self.x.len());
+    fn score(&self, value: f64) -> [f64; 2] {
+        let k = self.x.partition_point(|knot| *knot <= value);
+        self.score_after(k, value)
+    }
+
+    /// Those of a value after so many knots.
+    #[inline(always)]
+    fn score_after(&self, k: usize, value: f64) -> [f64; 2] {
+        if k == 0 || k == self.x.len() {
+            return self.outer_score(k, value);
+        }
+        let [slope, ln_slope] = self.slopes[k - 1];
+        [self.z[k - 1] + slope * (value - self.x[k - 1]), ln_slope]
+    }
+
+    /// Those of a value beyond the outer knots.
+    #[cold]
+    fn outer_score(&self, k: usize, value: f64) -> [f64; 2] {
         let outer = |probability: f64, width: f64, share: f64| {
             let size = normal_survival_quantile(probability * share.max(f64::MIN_POSITIVE));
-            (size, ln(probability / width) + 0.5 * size * size + LN_SQRT_2PI)
+            [size, ln(probability / width) + 0.5 * size * size + LN_SQRT_2PI]
         };
-        if value < x[0] {
-            let (size, slope) = outer(self.below, x[0], value / x[0]);
-            return (-size, slope);
+        if k == 0 {
+            let [size, slope] = outer(self.below, self.x[0], value / self.x[0]);
+            return [-size, slope];
         }
-        if value > x[n - 1] {
-            let width = 1.0 - x[n - 1];
-            return outer(self.above, width, (1.0 - value) / width);
+        let width = 1.0 - self.x[k - 1];
+        outer(self.above, width, (1.0 - value) / width)
+    }
+
+    /// The scores of eight values, and the ln of their derivatives.
+    #[inline(always)]
+    fn scores(&self, values: V) -> [V; 2] {
+        let mut after = V::ZERO;
+        for knot in &self.x {
+            after = after.zip(values, |after, value| after + f64::from(u8::from(*knot <= value)));
         }
-        let k = x.partition_point(|knot| *knot <= value).clamp(1, n - 1);
-        let slope = (z[k] - z[k - 1]) / (x[k] - x[k - 1]);
-        (z[k - 1] + slope * (value - x[k - 1]), ln(slope))
+        let (mut scores, mut slopes) = (V::ZERO, V::ZERO);
+        for lane in 0..LANES {
+            let k = after.0[lane] as usize;
+            [scores.0[lane], slopes.0[lane]] = self.score_after(k, values.0[lane]);
+        }
+        [scores, slopes]
     }
 
     /// The value with a score.
@@ -194,7 +228,7 @@ impl Copula {
             let mut sums = vec![0.0; dim * dim];
             for row in block.chunks_exact(dim) {
                 for ((score, margin), x) in scores.iter_mut().zip(&margins).zip(row) {
-                    *score = margin.score(inside(*x)).0;
+                    [*score, _] = margin.score(inside(*x));
                 }
                 for (a, sums) in sums.chunks_exact_mut(dim).enumerate() {
                     let score = scores[a];
@@ -236,12 +270,8 @@ impl Copula {
         room.clear();
         let mut sum = V::splat(self.ln_norm);
         for (x, margin) in tile.iter().zip(&self.margins) {
-            let mut scores = V::ZERO;
-            for lane in 0..LANES {
-                let (score, slope) = margin.score(x.0[lane]);
-                scores.0[lane] = score;
-                sum.0[lane] += slope;
-            }
+            let [scores, slopes] = margin.scores(*x);
+            sum = sum + slopes;
             room.push(scores);
         }
         let [norms] = norms_of::<FMA, 1>(room, self.margins.len(), &self.inverse);
@@ -287,7 +317,7 @@ mod tests {
         values.sort_unstable_by(f64::total_cmp);
         let margin = Margin::new(&values).unwrap();
         for score in [-5.5, -4.0, -3.1, -1.0, 0.2, 2.9, 3.3, 5.0] {
-            let (got, _) = margin.score(margin.value(score));
+            let [got, _] = margin.score(margin.value(score));
             assert!((got - score).abs() < 1e-7, "{score}: {got}");
         }
     }

@@ -3,12 +3,13 @@
 use super::Weighted;
 use super::copula::Copula;
 use super::student::{Mixture, Student, into_tile, ln_sums};
-use super::tree::{Tree, TreeCopula};
+use super::tree::{Straightened, Tree, TreeCopula};
 use crate::chains::{Clusters, Cut};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Alias, Stream};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expv, ln};
+use std::sync::Arc;
 
 /// The shares of the copulas, of wider laws and of the cube at first; the rest is that of Student's
 /// t laws.
@@ -50,7 +51,7 @@ pub(crate) struct Density {
     dim: usize,
     cut: Cut,
     /// The map to the coordinates of all parts but the cube.
-    tree: Option<Tree>,
+    tree: Option<Arc<Tree>>,
     parts: Vec<Part>,
     weights: Vec<f64>,
     first_weights: Vec<f64>,
@@ -76,7 +77,7 @@ pub(crate) struct Start<'a> {
     /// depend on others.
     pub(crate) weighted: Option<Weighted<'a>>,
     /// The tree that straightens coordinates for all laws.
-    pub(crate) tree: Option<Tree>,
+    pub(crate) tree: Option<Arc<Tree>>,
 }
 
 impl Density {
@@ -85,9 +86,7 @@ impl Density {
         let Start { points, labels, tempered, tempered_labels, cut, weighted, tree } = start;
         let rotate = |rows: &[f64]| {
             let mut rotated = rows.to_vec();
-            for row in rotated.chunks_exact_mut(dim) {
-                to_own(row, &cut, tree.as_ref());
-            }
+            to_own(&mut rotated, dim, &cut, tree.as_deref());
             rotated
         };
         let rotated = rotate(points);
@@ -174,18 +173,19 @@ impl Density {
     }
 
     /// The tree of the copula with branches, if all points are one cluster and it has one.
-    pub(crate) fn branches(&self) -> Option<&Tree> {
-        let mut trees = self.parts.iter().filter_map(|part| match part {
+    pub(crate) fn branches(&self) -> Option<&Arc<Tree>> {
+        // Those of regions come after it.
+        let tree = self.parts.iter().find_map(|part| match part {
             Part::Tree(law) if !law.is_wider() => Some(law.tree()),
             _ => None,
         });
-        trees.next_back().filter(|_| self.n_clusters == 1)
+        tree.filter(|_| self.n_clusters == 1)
     }
 
     /// A point in the coordinates of the parts.
     fn own(&self, point: &[f64]) -> Vec<f64> {
         let mut row = point.to_vec();
-        to_own(&mut row, &self.cut, self.tree.as_ref());
+        to_own(&mut row, self.dim, &self.cut, self.tree.as_deref());
         row
     }
 
@@ -282,28 +282,44 @@ impl Density {
     }
 
     /// Adds laws fitted to points of a region that all laws lack, with a share; returns whether the points
-    /// span the space.
+    /// span the space. Given are also the known points of the region with their weights.
     ///
-    /// There is also a copula in the coordinates that the tree straightens: other coordinates may depend on each
-    /// other there as they do elsewhere.
+    /// There is also a copula with branches: coordinates may depend on each other there in another way than
+    /// elsewhere, as on the two sides of a curve that is bent back.
     ///
     /// # Errors
     /// Those of `context`.
     pub(crate) fn add_region(
         &mut self,
         points: &[f64],
+        known: Weighted<'_>,
         share: f64,
         context: &Context<'_>,
     ) -> Result<bool> {
-        let own: Vec<f64> =
-            points.chunks_exact(self.dim).flat_map(|point| self.own(point)).collect();
-        if !self.add_mixture(&own, share, context)? {
+        let dim = self.dim;
+        let own = |rows: &[f64]| {
+            let mut rows = rows.to_vec();
+            to_own(&mut rows, dim, &self.cut, self.tree.as_deref());
+            rows
+        };
+        let (rows, u) = (own(points), own(known.u));
+        if !self.add_mixture(&rows, share, context)? {
             return Ok(false);
         }
-        if own.len() >= LEAST.max(2 * self.dim) * self.dim
+        if rows.len() < LEAST.max(2 * dim) * dim {
+            return Ok(true);
+        }
+        let Some(plain) = Copula::fit(&rows, dim) else { return Ok(true) };
+        let weighted = Weighted { u: &u, weights: known.weights };
+        let mut law = TreeCopula::fit(&rows, weighted, dim, &plain, context)?;
+        if law.is_none()
             && let Some(tree) = self.branches()
-            && let Some(law) = TreeCopula::with(tree.clone(), &own, self.dim)
         {
+            law = TreeCopula::with(Arc::clone(tree), &rows, dim);
+        }
+        if let Some(law) = law {
+            let wider = law.wider(STRETCH, 1.0);
+            self.add_parts(vec![Part::Tree(Box::new(wider))], WIDER_TREE * share);
             self.add_parts(vec![Part::Tree(Box::new(law))], 0.5 * share);
         }
         Ok(true)
@@ -384,24 +400,33 @@ impl Density {
 
     /// Appends those of `n` draws that lie within the cube, row-major.
     pub(crate) fn draw(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) -> Result<()> {
-        let table = Alias::new(&self.weights)?;
-        let (mut row, mut room) = (vec![0.0; self.dim], Vec::new());
-        for _ in 0..n {
-            let part = &self.parts[table.sample(stream)];
-            match part {
-                Part::Cube => stream.fill_uniform(&mut row),
-                Part::Student(law) => law.draw(stream, &mut room, &mut row),
-                Part::Copula(law) => law.draw(stream, &mut room, &mut row),
-                Part::Tree(law) => law.draw(stream, &mut room, &mut row),
+        let (table, dim) = (Alias::new(&self.weights)?, self.dim);
+        let (mut rows, mut room) = (vec![0.0; n * dim], Vec::new());
+        let mut of_parts = vec![Vec::new(); self.parts.len()];
+        for (i, row) in rows.chunks_exact_mut(dim).enumerate() {
+            let chosen = table.sample(stream);
+            of_parts[chosen].push(i);
+            match &self.parts[chosen] {
+                Part::Cube => stream.fill_uniform(row),
+                Part::Student(law) => law.draw(stream, &mut room, row),
+                Part::Copula(law) => law.draw(stream, &mut room, row),
+                Part::Tree(law) => law.draw_straight(stream, &mut room, row),
+            }
+        }
+        for (part, chosen) in self.parts.iter().zip(&of_parts) {
+            if let Part::Tree(law) = part {
+                law.tree().bend_rows(&mut rows, dim, chosen);
             }
             if let Some(tree) = &self.tree
                 && !matches!(part, Part::Cube)
             {
-                tree.bend(&mut row);
+                tree.bend_rows(&mut rows, dim, chosen);
             }
+        }
+        for row in rows.chunks_exact_mut(dim) {
             let is_inside = row.iter().all(|x| *x > 0.0 && *x < 1.0);
-            if is_inside && self.cut.rotate_back(&mut row) {
-                out.extend_from_slice(&row);
+            if is_inside && self.cut.rotate_back(row) {
+                out.extend_from_slice(row);
             }
         }
         Ok(())
@@ -487,10 +512,13 @@ impl Density {
     }
 }
 
-/// Takes a row to the coordinates of the parts; returns the ln of the determinant of the derivatives.
-pub(crate) fn to_own(row: &mut [f64], cut: &Cut, tree: Option<&Tree>) -> f64 {
-    cut.rotate(row);
-    tree.map_or(0.0, |tree| tree.straighten(row))
+/// Takes rows to the coordinates of the parts; returns the ln of the determinants of the derivatives.
+pub(crate) fn to_own(rows: &mut [f64], dim: usize, cut: &Cut, tree: Option<&Tree>) -> Vec<f64> {
+    rows.chunks_exact_mut(dim).for_each(|row| cut.rotate(row));
+    match tree {
+        Some(tree) => tree.straighten_rows(rows, dim),
+        None => vec![0.0; rows.len() / dim],
+    }
 }
 
 /// The part of a mixture whose density is the highest, for each of some rows.
@@ -519,6 +547,7 @@ fn nearest(rows: &[f64], mixture: &Mixture) -> Vec<usize> {
 struct Logs<'a> {
     density: &'a Density,
     tile: Vec<V>,
+    straight: Straightened,
     room: Vec<V>,
     rotated: Vec<f64>,
     of_parts: Vec<V>,
@@ -527,27 +556,30 @@ struct Logs<'a> {
 impl<'a> Logs<'a> {
     fn new(density: &'a Density) -> Self {
         let (tile, of_parts) = (vec![V::ZERO; density.dim], vec![V::ZERO; density.parts.len()]);
-        Self { density, tile, room: Vec::new(), rotated: Vec::new(), of_parts }
+        let straight = Straightened::new();
+        Self { density, tile, straight, room: Vec::new(), rotated: Vec::new(), of_parts }
     }
 
     /// Computes those at no more than eight rows, with other terms added.
     #[inline(always)]
     fn fill<const FMA: bool>(&mut self, rows: &[f64], terms: &[f64]) {
-        let Self { density, tile, room, rotated, of_parts } = self;
+        let Self { density, tile, straight, room, rotated, of_parts } = self;
         rotated.clear();
         rotated.extend_from_slice(rows);
-        let mut slopes = V::ZERO;
-        for (lane, row) in rotated.chunks_exact_mut(density.dim).enumerate() {
-            slopes.0[lane] = to_own(row, &density.cut, density.tree.as_ref());
-        }
+        rotated.chunks_exact_mut(density.dim).for_each(|row| density.cut.rotate(row));
         into_tile(rotated, density.dim, tile);
+        straight.clear();
+        let slopes = match &density.tree {
+            Some(tree) => tree.straighten::<FMA>(tile),
+            None => V::ZERO,
+        };
         for ((log, part), term) in of_parts.iter_mut().zip(&density.parts).zip(terms) {
             *log = V::splat(*term)
                 + match part {
                     Part::Cube => V::ZERO,
                     Part::Student(law) => law.ln_densities::<FMA>(tile, room) + slopes,
                     Part::Copula(law) => law.ln_densities::<FMA>(tile, room) + slopes,
-                    Part::Tree(law) => law.ln_densities::<FMA>(tile, room) + slopes,
+                    Part::Tree(law) => law.ln_densities::<FMA>(tile, straight, room) + slopes,
                 };
         }
     }

@@ -7,6 +7,7 @@ use crate::points::Points;
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
+use std::sync::Arc;
 
 /// The points of a fit.
 pub(crate) struct Target<'a> {
@@ -24,7 +25,7 @@ pub(crate) struct Target<'a> {
     /// depend on others.
     pub(crate) weighted: Option<Weighted<'a>>,
     /// The tree that straightens coordinates for all laws.
-    pub(crate) tree: Option<Tree>,
+    pub(crate) tree: Option<Arc<Tree>>,
 }
 
 /// Fits a density; `None` if the points do not span the space.

@@ -77,7 +77,8 @@ impl LearntRun {
             },
         )?;
         items! { raw <- run():
-        n_evals n_points n_known n_batches power n_wanted n_open is_open_above n_given_up }
+        n_evals n_points n_known n_batches power n_wanted n_open is_open_above n_given_up
+        n_lacking }
         self.0.counts_to(&raw)?;
         Ok(raw)
     }

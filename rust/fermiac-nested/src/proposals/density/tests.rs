@@ -105,7 +105,8 @@ fn a_region_that_all_laws_lack_has_laws_of_its_own() {
     };
     let before = mean(&density);
     assert!(density.branches().is_some());
-    assert!(density.add_region(&beside, 0.1, &context).unwrap());
+    let known = Weighted { u: &beside, weights: &vec![1.0; beside.len() / 3] };
+    assert!(density.add_region(&beside, known, 0.1, &context).unwrap());
     // The mean under the law of the piece itself is 7.5.
     assert!(before < 0.0 && mean(&density) > 3.5, "{before} {}", mean(&density));
     assert!((density.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);

@@ -1,40 +1,25 @@
 //! The fit of locations and scales: which coordinate depends on which, and how. Dependences by lines are left
 //! to the copula.
-//!
-//! - A. C. Harvey, "Estimating regression models with multiplicative heteroscedasticity", Econometrica
-//!   44, 461-465, 1976 (the fit of ln s).
-//! - R. Koenker, "A note on studentizing a test for heteroscedasticity", Journal of Econometrics 17,
-//!   107-112, 1981 (which pairs are looked at).
 
-use super::{Basis, Branch, Curve, SIZE};
+use super::Branch;
+use super::branching::branching;
+use super::design::{CONSTANT, Candidate, Design, FEW, LINE, MANY, PARABOLA, tiles};
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, dot};
 use fermiac_base::par::Context;
-use fermiac_base::simd::{exp, ln};
+use fermiac_base::simd::V;
 
-/// The functions that are tried, by their place in a design.
-const CONSTANT: usize = 0;
-const LINE: usize = 1;
-const PARABOLA: usize = 2;
-const FEW: usize = 3;
-const MANY: usize = 4;
-/// The knots of the splines with few and with more of them, as quantiles of the parent.
-const KNOTS: [&[f64]; 2] = [&[0.05, 0.5, 0.95], &[0.02, 0.25, 0.5, 0.75, 0.98]];
 /// The functions of locations and of scales by which parents are chosen.
 const PAIRS: [[usize; 2]; 3] = [[FEW, FEW], [MANY, MANY], [PARABOLA, CONSTANT]];
 /// Those that are tried for a branch.
 const LOCATIONS: [usize; 5] = [CONSTANT, LINE, PARABOLA, FEW, MANY];
 const SCALES: [usize; 4] = [CONSTANT, LINE, FEW, MANY];
-/// Steps of a fit, and the limit of squares of residuals in them.
-const STEPS: usize = 6;
-const MOST_SQUARE: f64 = 16.0;
-/// The ln of the square of a normal score is lower on average by this.
-const LN_SQUARE: f64 = 1.270_362_845;
 /// The number of parents of which the functions are fitted, for each coordinate.
 const TRIED: usize = 3;
 /// The share of the unit matrix in correlations, so that they have a factor.
 const RIDGE: f64 = 1e-9;
-/// The largest number of points of a branch.
+/// The largest number of points by which the functions of a branch are chosen, and that it is fitted to.
+const MOST_CHOSEN: usize = 4096;
 const MOST_POINTS: usize = 50_000;
 /// Weights of points are relative to those of so many neighbours along the parent, and points with less
 /// than a share of them are left out.
@@ -48,32 +33,14 @@ pub(super) struct Columns {
     pub(super) columns: Vec<Vec<f64>>,
 }
 
-/// Functions of a parent at rows, and the factor of their weighted products.
-struct Functions {
-    basis: Basis,
-    rows: Vec<[f64; SIZE]>,
-    products: Cholesky,
-}
-
-/// All functions of a parent at rows with weights.
-struct Design {
-    weights: Vec<f64>,
-    n: f64,
-    functions: [Option<Functions>; 5],
-}
-
-/// The functions of a parent at some of the rows.
+/// The functions of a parent at some of the rows, and at fewer of them.
 pub(super) struct OfParent {
     pub(super) parent: usize,
     rows: Vec<usize>,
     design: Design,
-}
-
-/// A candidate for a branch, with its gain over a line with a constant scale.
-struct Candidate {
-    branch: Branch,
-    pair: [usize; 2],
-    gain: f64,
+    /// Functions are chosen by one row of so many.
+    every: usize,
+    few: Option<Design>,
 }
 
 impl Columns {
@@ -82,7 +49,7 @@ impl Columns {
         Self { n: points.len() / dim, columns: (0..dim).map(column).collect() }
     }
 
-    /// The pairs of child and parent that gain most, without circles, those of parents first.
+    /// The pairs of child and parent that gain most together, without circles, those of parents first.
     ///
     /// # Errors
     /// Those of `context`.
@@ -95,9 +62,10 @@ impl Columns {
         let mut candidates: Vec<Candidate> = Vec::new();
         for (child, y) in residuals.iter().enumerate() {
             context.poll()?;
+            let y = &tiles(y)[..];
             let mut tests: Vec<(f64, usize)> = (0..dim)
                 .filter(|parent| *parent != child)
-                .map(|parent| (designs[parent].test(y), parent))
+                .map(|parent| (designs[parent].test(&PAIRS, y), parent))
                 .filter(|(excess, _)| *excess > 0.0)
                 .collect();
             tests.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -105,20 +73,14 @@ impl Columns {
                 candidates.extend(designs[parent].best(&PAIRS, y, child, parent));
             }
         }
-        candidates.retain(|candidate| candidate.gain > 0.0);
-        candidates.sort_by(|a, b| b.gain.total_cmp(&a.gain));
-        let mut parents: Vec<Option<usize>> = vec![None; dim];
-        let mut pairs = Vec::new();
-        for Candidate { branch: Branch { child, parent, .. }, .. } in candidates {
-            let mut above = Some(parent);
-            while let Some(at) = above.filter(|at| *at != child) {
-                above = parents[at];
-            }
-            if parents[child].is_none() && above.is_none() {
-                parents[child] = Some(parent);
-                pairs.push((child, parent));
-            }
+        let mut gains = vec![vec![f64::NEG_INFINITY; dim]; dim];
+        for Candidate { branch: Branch { child, parent, .. }, gain, .. } in candidates {
+            gains[child][parent] = gain;
         }
+        let parents = branching(&gains);
+        let of_child = parents.iter().enumerate();
+        let mut pairs: Vec<(usize, usize)> =
+            of_child.filter_map(|(child, parent)| parent.map(|parent| (child, parent))).collect();
         let depth = |mut at: usize| {
             let mut depth = 0;
             while let Some(parent) = parents[at] {
@@ -213,183 +175,32 @@ impl Columns {
             }
         }
         let x: Vec<f64> = rows.iter().map(|&i| parents[i]).collect();
-        OfParent { parent, rows, design: Design::new(&x, &relative) }
+        let every = rows.len().div_ceil(MOST_CHOSEN).max(1);
+        let few = (every > 1).then(|| {
+            let thinned = |values: &[f64]| values.iter().step_by(every).copied().collect();
+            let (x, relative): (Vec<f64>, Vec<f64>) = (thinned(&x), thinned(&relative));
+            Design::new(&x, &relative)
+        });
+        OfParent { parent, rows, design: Design::new(&x, &relative), every, few }
     }
 
     /// A branch fitted to all points.
     pub(super) fn branch(&self, child: usize, of: &OfParent) -> Option<Branch> {
-        let y: Vec<f64> = of.rows.iter().map(|&i| self.columns[child][i]).collect();
+        let values = |every: usize| -> Vec<V> {
+            let rows = of.rows.iter().step_by(every);
+            tiles(&rows.map(|&i| self.columns[child][i]).collect::<Vec<f64>>())
+        };
+        let (y, design) = (values(of.every), of.few.as_ref().unwrap_or(&of.design));
         // The location first, and then the scale with it.
         let locations = LOCATIONS.map(|location| [location, LINE]);
-        let first = of.design.best(&locations, &y, child, of.parent)?;
+        let first = design.best(&locations, &y, child, of.parent)?;
         let [location, _] = first.pair;
         let scales = SCALES.map(|scale| [location, scale]);
-        of.design.best(&scales, &y, child, of.parent).map(|candidate| candidate.branch)
-    }
-}
-
-impl Functions {
-    fn new(basis: Basis, column: &[f64], weights: &[f64]) -> Option<Self> {
-        let rows: Vec<[f64; SIZE]> = column.iter().map(|x| basis.functions(*x)).collect();
-        let products = products(&rows, basis.size(), weights)?;
-        Some(Self { basis, rows, products })
-    }
-
-    /// The solution of the normal equations.
-    fn solve(&self, mut sums: [f64; SIZE]) -> [f64; SIZE] {
-        self.products.solve(&mut sums[..self.basis.size()]);
-        sums
-    }
-
-    fn values(&self, by: [f64; SIZE]) -> impl Iterator<Item = f64> {
-        self.rows.iter().map(move |row| dot(row, &by))
-    }
-}
-
-impl Design {
-    fn new(column: &[f64], weights: &[f64]) -> Self {
-        let n: f64 = weights.iter().sum();
-        let mut order: Vec<usize> = (0..column.len()).collect();
-        order.sort_by(|&a, &b| column[a].total_cmp(&column[b]));
-        let range = match order[..] {
-            [first, .., last] => [column[first], column[last]],
-            _ => [0.0; 2],
-        };
-        let of = |shares: &[f64], shape: Option<usize>| {
-            let (mut sum, mut knots) = (0.0, Vec::new());
-            for &i in &order {
-                sum += weights[i];
-                if knots.len() < shares.len() && sum >= shares[knots.len()] * n {
-                    knots.push(column[i]);
-                }
-            }
-            Functions::new(Basis::new(&knots, shares.len(), shape, range)?, column, weights)
-        };
-        let [few, many] = KNOTS;
-        let functions =
-            [of(few, Some(0)), of(few, Some(1)), of(few, Some(2)), of(few, None), of(many, None)];
-        Self { weights: weights.to_vec(), n, functions }
-    }
-
-    /// The candidate of pairs of functions for a location and a scale that gains most.
-    fn best(
-        &self,
-        pairs: &[[usize; 2]],
-        y: &[f64],
-        child: usize,
-        parent: usize,
-    ) -> Option<Candidate> {
-        let fitted = pairs.iter().filter_map(|&pair| self.candidate(pair, y, child, parent));
-        fitted.max_by(|a, b| a.gain.total_cmp(&b.gain))
-    }
-
-    /// Weighted sums of functions times values.
-    fn sums(&self, of: &Functions, y: impl Iterator<Item = f64>) -> [f64; SIZE] {
-        let mut out = [0.0; SIZE];
-        for ((row, weight), y) in of.rows.iter().zip(&self.weights).zip(y) {
-            out.iter_mut().zip(row).for_each(|(sum, f)| *sum += weight * y * f);
+        let chosen = design.best(&scales, &y, child, of.parent)?;
+        if of.few.is_none() {
+            return Some(chosen.branch);
         }
-        out
+        let of_all = of.design.best(&[chosen.pair], &values(1), child, of.parent);
+        of_all.map(|candidate| candidate.branch)
     }
-
-    /// The least-squares coefficients for values of different scales.
-    fn regress_scaled(&self, of: &Functions, y: &[f64], scale: &[f64]) -> Option<[f64; SIZE]> {
-        let weights: Vec<f64> =
-            self.weights.iter().zip(scale).map(|(weight, s)| weight / (s * s)).collect();
-        let mut out = self.sums(of, y.iter().zip(scale).map(|(y, s)| y / (s * s)));
-        let size = of.basis.size();
-        products(&of.rows, size, &weights)?.solve(&mut out[..size]);
-        Some(out)
-    }
-
-    /// The weighted mean of terms.
-    fn mean(&self, terms: impl Iterator<Item = f64>) -> f64 {
-        self.weights.iter().zip(terms).map(|(weight, term)| weight * term).sum::<f64>() / self.n
-    }
-
-    /// The residuals of the line through values, and their standard deviation.
-    fn line(&self, y: &[f64]) -> Option<(Vec<f64>, f64)> {
-        let of = self.functions[LINE].as_ref()?;
-        let by = of.solve(self.sums(of, y.iter().copied()));
-        let residuals: Vec<f64> = y.iter().zip(of.values(by)).map(|(y, line)| y - line).collect();
-        let sd = self.mean(residuals.iter().map(|r| r * r)).sqrt();
-        (sd > 0.0 && sd.is_finite()).then_some((residuals, sd))
-    }
-
-    /// The excess of score statistics over what their parameters cost: of tests for a location that is no
-    /// line, and for a scale that is not constant.
-    fn test(&self, y: &[f64]) -> f64 {
-        let Some((residuals, sd)) = self.line(y) else { return 0.0 };
-        let scores: Vec<f64> = residuals.iter().map(|r| r / sd).collect();
-        let squares: Vec<f64> = scores.iter().map(|z| (z * z).min(MOST_SQUARE) - 1.0).collect();
-        let fourth = self.mean(squares.iter().map(|square| square * square));
-        let norm = |of: &Functions, y: &[f64]| {
-            let sums = self.sums(of, y.iter().copied());
-            dot(&sums, &of.solve(sums))
-        };
-        let excess = |pair: [usize; 2]| {
-            let [location, scale] = pair.map(|place| self.functions[place].as_ref());
-            let (location, scale) = (location?, scale?);
-            let cost = Branch::cost_of(&location.basis, &scale.basis) * ln(self.n);
-            Some(norm(location, &scores) + norm(scale, &squares) / fourth - cost)
-        };
-        PAIRS.into_iter().filter_map(excess).fold(0.0, f64::max)
-    }
-
-    /// The branch of a child, fitted by maximum likelihood.
-    fn candidate(
-        &self,
-        pair: [usize; 2],
-        y: &[f64],
-        child: usize,
-        parent: usize,
-    ) -> Option<Candidate> {
-        let (_, sd) = self.line(y)?;
-        let [location, scale] = pair.map(|place| self.functions[place].as_ref());
-        let (location, scale) = (location?, scale?);
-        let residuals = |by: [f64; SIZE]| -> Vec<f64> {
-            y.iter().zip(location.values(by)).map(|(y, at)| y - at).collect()
-        };
-        let scales = |by: [f64; SIZE]| -> Vec<f64> { scale.values(by).map(exp).collect() };
-        let mut of_location = location.solve(self.sums(location, y.iter().copied()));
-        // To begin with, a regression of the ln of squares.
-        let floor = 1e-6 * sd;
-        let start = residuals(of_location);
-        let logs = start.iter().map(|r| ln(r.abs().max(floor)) + 0.5 * LN_SQUARE);
-        let mut of_scale = scale.solve(self.sums(scale, logs));
-        for _ in 0..STEPS {
-            let now = scales(of_scale);
-            of_location = self.regress_scaled(location, y, &now)?;
-            let left = residuals(of_location);
-            let pairs = left.iter().zip(&now);
-            let squares = pairs.map(|(r, s)| 0.5 * ((r / s).powi(2).min(MOST_SQUARE) - 1.0));
-            let step = scale.solve(self.sums(scale, squares));
-            of_scale.iter_mut().zip(step).for_each(|(at, step)| *at += step);
-        }
-        let (left, now) = (residuals(of_location), scales(of_scale));
-        let mean = self.mean(left.iter().zip(&now).map(|(r, s)| ln(*s) + 0.5 * (r / s).powi(2)));
-        let cost = 0.5 * Branch::cost_of(&location.basis, &scale.basis) * ln(self.n);
-        let gain = self.n * (ln(sd) + 0.5 - mean) - cost;
-        let branch = Branch {
-            child,
-            parent,
-            location: Curve { basis: location.basis.clone(), by: of_location },
-            ln_scale: Curve { basis: scale.basis.clone(), by: of_scale },
-            width: 1.0,
-            ln_width: 0.0,
-        };
-        gain.is_finite().then_some(Candidate { branch, pair, gain })
-    }
-}
-
-/// The factor of the weighted sums of products of rows; `None` if they do not span their space.
-fn products(rows: &[[f64; SIZE]], size: usize, weights: &[f64]) -> Option<Cholesky> {
-    let mut out = vec![0.0; size * size];
-    for (row, weight) in rows.iter().zip(weights) {
-        for (a, out) in out.chunks_exact_mut(size).enumerate() {
-            let by = weight * row[a];
-            out[..=a].iter_mut().zip(row).for_each(|(sum, f)| *sum += by * f);
-        }
-    }
-    Cholesky::new(&out, size).ok()
 }

@@ -7,17 +7,20 @@
 //!
 //! - F. E. Harrell, "Regression modeling strategies", 2nd ed., Springer, 2015, section 2.4.5 (the splines).
 
+mod branching;
+mod design;
 mod fit;
 
 use super::Weighted;
 use super::copula::Copula;
 use super::student::into_tile;
+use design::tiles;
 use fermiac_base::Result;
-use fermiac_base::linalg::dot;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
-use fermiac_base::simd::{LANES, V, exp, ln};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln};
 use fit::{Columns, OfParent};
+use std::sync::Arc;
 
 /// The largest number of functions of a curve.
 const SIZE: usize = 5;
@@ -72,10 +75,12 @@ impl Basis {
         }
     }
 
-    /// The functions at a value of the parent.
-    fn functions(&self, value: f64) -> [f64; SIZE] {
-        let q = ((value - self.start) / self.width).clamp(self.ends[0], self.ends[1]);
-        let mut out = [1.0, 0.0, 0.0, 0.0, 0.0];
+    /// The functions at values of the parent.
+    #[inline(always)]
+    fn functions<const FMA: bool>(&self, values: V) -> [V; SIZE] {
+        let [low, high] = self.ends;
+        let q = values.map(|value| ((value - self.start) / self.width).clamp(low, high));
+        let mut out = [V::splat(1.0), V::ZERO, V::ZERO, V::ZERO, V::ZERO];
         match &self.shape {
             Shape::Polynomial(degree) => {
                 for k in 0..*degree {
@@ -84,17 +89,37 @@ impl Basis {
             }
             Shape::Spline(knots) => {
                 out[1] = q;
-                let cube = |knot: f64| (q - knot).max(0.0).powi(3);
                 let [inner @ .., before, last] = &knots[..] else { return out };
-                let (cube_before, cube_last) = (cube(*before), cube(*last));
+                let (cube_before, cube_last) = (cubes(q, *before), cubes(q, *last));
+                let width = last - before;
                 for (out, knot) in out[2..].iter_mut().zip(inner) {
-                    *out = cube(*knot) - cube_before * (last - knot) / (last - before)
-                        + cube_last * (before - knot) / (last - before);
+                    let sum = cube_before
+                        .mul_add::<FMA>(V::splat((knot - last) / width), cubes(q, *knot));
+                    *out = cube_last.mul_add::<FMA>(V::splat((before - knot) / width), sum);
                 }
             }
         }
         out
     }
+}
+
+/// The cubes of the parts of values above a knot.
+#[inline(always)]
+fn cubes(q: V, knot: f64) -> V {
+    q.map(|q| {
+        let above = (q - knot).max(0.0);
+        above * above * above
+    })
+}
+
+/// The sum of functions with their coefficients.
+#[inline(always)]
+fn combine<const FMA: bool>(functions: &[V; SIZE], by: &[f64; SIZE]) -> V {
+    let mut sum = V::ZERO;
+    for (function, by) in functions.iter().zip(by) {
+        sum = function.mul_add::<FMA>(V::splat(*by), sum);
+    }
+    sum
 }
 
 /// A sum of functions of a parent.
@@ -105,8 +130,9 @@ struct Curve {
 }
 
 impl Curve {
-    fn at(&self, parent: f64) -> f64 {
-        dot(&self.basis.functions(parent), &self.by)
+    #[inline(always)]
+    fn at<const FMA: bool>(&self, parents: V) -> V {
+        combine::<FMA>(&self.basis.functions::<FMA>(parents), &self.by)
     }
 }
 
@@ -129,32 +155,59 @@ impl Branch {
         (location.size() + scale.size()) as f64 - 3.0
     }
 
-    /// The location and the ln of the scale at a value of the parent.
-    fn at(&self, parent: f64) -> [f64; 2] {
-        let ln_scale = self.ln_scale.at(parent).clamp(-MOST_LN_SCALE, MOST_LN_SCALE);
-        [self.location.at(parent), ln_scale]
+    /// The locations and the ln of the scales at values of the parent.
+    #[inline(always)]
+    fn at<const FMA: bool>(&self, parents: V) -> [V; 2] {
+        let ln_scales = self.ln_scale.at::<FMA>(parents);
+        let ln_scales = ln_scales.map(|ln_scale| ln_scale.clamp(-MOST_LN_SCALE, MOST_LN_SCALE));
+        [self.location.at::<FMA>(parents), ln_scales]
     }
 
-    /// The coordinate of the copula, and the ln of its derivative.
-    fn forward(&self, child: f64, parent: f64) -> (f64, f64) {
-        let [location, ln_scale] = self.at(parent);
-        (0.5 + (child - location) * exp(-ln_scale) / self.width, -ln_scale - self.ln_width)
+    /// The coordinates of the copula, and the ln of their derivatives.
+    #[inline(always)]
+    fn forward<const FMA: bool>(&self, children: V, parents: V) -> [V; 2] {
+        let [locations, ln_scales] = self.at::<FMA>(parents);
+        let scores = (children - locations) * expv::<FMA>(V::ZERO - ln_scales);
+        let w = V::splat(0.5) + scores / V::splat(self.width);
+        [w, V::splat(-self.ln_width) - ln_scales]
     }
 
-    /// Makes room for all rows.
-    fn widen(&mut self, columns: &Columns) {
-        let pairs = columns.columns[self.child].iter().zip(&columns.columns[self.parent]);
-        let size = |(child, parent): (&f64, &f64)| {
-            let [location, ln_scale] = self.at(*parent);
-            ((child - location) * exp(-ln_scale)).abs()
-        };
-        self.width = 2.0 * ROOM * pairs.map(size).fold(f64::MIN_POSITIVE, f64::max);
+    /// Makes room for all residuals of rows in tiles.
+    fn widen(&mut self, children: &[V], parents: &[V]) {
+        let most = dispatch(MostResidual { branch: self, children, parents });
+        self.width = 2.0 * ROOM * most;
         self.ln_width = ln(self.width);
     }
 
-    fn backward(&self, w: f64, parent: f64) -> f64 {
-        let [location, ln_scale] = self.at(parent);
-        location + (w - 0.5) * self.width * exp(ln_scale)
+    /// The coordinates with given ones of the copula.
+    #[inline(always)]
+    fn backward<const FMA: bool>(&self, w: V, parents: V) -> V {
+        let [locations, ln_scales] = self.at::<FMA>(parents);
+        let scores = (w - V::splat(0.5)) * V::splat(self.width);
+        scores.mul_add::<FMA>(expv::<FMA>(ln_scales), locations)
+    }
+}
+
+/// The size of the largest residual, relative to the scales.
+struct MostResidual<'a> {
+    branch: &'a Branch,
+    children: &'a [V],
+    parents: &'a [V],
+}
+
+impl Kernel for MostResidual<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        let Self { branch, children, parents } = self;
+        let mut most = V::splat(f64::MIN_POSITIVE);
+        for (children, parents) in children.iter().zip(parents) {
+            let [locations, ln_scales] = branch.at::<FMA>(*parents);
+            let scores = (*children - locations) * expv::<FMA>(V::ZERO - ln_scales);
+            most = most.max(scores.map(f64::abs));
+        }
+        most.0.into_iter().fold(0.0, f64::max)
     }
 }
 
@@ -190,7 +243,8 @@ impl Tree {
             let known = last.take().filter(|of| of.parent == parent);
             let of = last.insert(known.unwrap_or_else(|| all.of_parent(parent, weighted.weights)));
             if let Some(mut branch) = all.branch(child, of) {
-                branch.widen(&columns);
+                let [children, parents] = [child, parent].map(|j| tiles(&columns.columns[j]));
+                branch.widen(&children, &parents);
                 branches.push(branch);
             }
         }
@@ -207,7 +261,7 @@ impl Tree {
         weighted: Weighted<'_>,
         dim: usize,
         context: &Context<'_>,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Option<Arc<Self>>> {
         let Some(plain) = Copula::fit(points, dim) else { return Ok(None) };
         let copula = TreeCopula::fit(points, weighted, dim, &plain, context)?;
         Ok(copula.map(|copula| copula.tree))
@@ -229,22 +283,96 @@ impl Tree {
         roots
     }
 
-    /// Straightens a row; returns the ln of the determinant of the derivatives.
-    pub(super) fn straighten(&self, row: &mut [f64]) -> f64 {
-        let mut sum = 0.0;
+    /// Straightens eight rows; returns the ln of the determinants of the derivatives.
+    #[inline(always)]
+    pub(super) fn straighten<const FMA: bool>(&self, tile: &mut [V]) -> V {
+        let mut sum = V::ZERO;
         // The last ones first: parents are still as they were.
         for branch in self.branches.iter().rev() {
-            let (w, slope) = branch.forward(row[branch.child], row[branch.parent]);
-            row[branch.child] = w;
-            sum += slope;
+            let [w, slope] = branch.forward::<FMA>(tile[branch.child], tile[branch.parent]);
+            tile[branch.child] = w;
+            sum = sum + slope;
         }
         sum
     }
 
-    /// Bends a row back.
-    pub(super) fn bend(&self, row: &mut [f64]) {
-        for branch in &self.branches {
-            row[branch.child] = branch.backward(row[branch.child], row[branch.parent]);
+    /// Straightens eight rows, of which those outside of the cube have the ln of a determinant of 0.
+    #[inline(always)]
+    fn straighten_inside<const FMA: bool>(&self, tile: &mut [V]) -> V {
+        let mut sum = self.straighten::<FMA>(tile);
+        for Branch { child, .. } in &self.branches {
+            let w = &mut tile[*child];
+            sum = sum.zip(*w, |sum, w| if w > 0.0 && w < 1.0 { sum } else { f64::NEG_INFINITY });
+            *w = w.map(|w| w.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON));
+        }
+        sum
+    }
+
+    /// Straightens rows; returns the ln of the determinants of the derivatives.
+    pub(super) fn straighten_rows(&self, rows: &mut [f64], dim: usize) -> Vec<f64> {
+        dispatch(Straighten { tree: self, rows, dim })
+    }
+
+    /// Bends those of rows back that are chosen.
+    pub(super) fn bend_rows(&self, rows: &mut [f64], dim: usize, chosen: &[usize]) {
+        dispatch(Bend { tree: self, rows, dim, chosen });
+    }
+}
+
+/// The straightening of all rows; its result is the ln of the determinants.
+struct Straighten<'a> {
+    tree: &'a Tree,
+    rows: &'a mut [f64],
+    dim: usize,
+}
+
+impl Kernel for Straighten<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Vec<f64> {
+        let Self { tree, rows, dim } = self;
+        let (mut slopes, mut tile) = (Vec::with_capacity(rows.len() / dim), vec![V::ZERO; dim]);
+        for rows in rows.chunks_mut(LANES * dim) {
+            into_tile(rows, dim, &mut tile);
+            let sum = tree.straighten::<FMA>(&mut tile);
+            slopes.extend_from_slice(&sum.0[..rows.len() / dim]);
+            for (lane, row) in rows.chunks_exact_mut(dim).enumerate() {
+                row.iter_mut().zip(&tile).for_each(|(x, column)| *x = column.0[lane]);
+            }
+        }
+        slopes
+    }
+}
+
+/// The bending of those rows that are chosen.
+struct Bend<'a> {
+    tree: &'a Tree,
+    rows: &'a mut [f64],
+    dim: usize,
+    chosen: &'a [usize],
+}
+
+impl Kernel for Bend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { tree, rows, dim, chosen } = self;
+        let mut tile = vec![V::ZERO; dim];
+        for chosen in chosen.chunks(LANES) {
+            for (lane, &i) in chosen.iter().enumerate() {
+                let row = &rows[i * dim..(i + 1) * dim];
+                tile.iter_mut().zip(row).for_each(|(column, x)| column.0[lane] = *x);
+            }
+            for branch in &tree.branches {
+                let (w, parents) = (tile[branch.child], tile[branch.parent]);
+                tile[branch.child] = branch.backward::<FMA>(w, parents);
+            }
+            for (lane, &i) in chosen.iter().enumerate() {
+                let row = &mut rows[i * dim..(i + 1) * dim];
+                row.iter_mut().zip(&tile).for_each(|(x, column)| *x = column.0[lane]);
+            }
         }
     }
 }
@@ -252,7 +380,7 @@ impl Tree {
 /// A normal copula of straightened coordinates.
 #[derive(Debug, Clone)]
 pub(super) struct TreeCopula {
-    tree: Tree,
+    tree: Arc<Tree>,
     copula: Copula,
     is_wider: bool,
 }
@@ -271,26 +399,18 @@ impl TreeCopula {
         let n = (points.len() / dim) as f64;
         let least = (0.5 * ln(n) * tree.cost()).max(LEAST_GAIN * n);
         let mut straight = points.to_vec();
-        straight.chunks_exact_mut(dim).for_each(|row| _ = tree.straighten(row));
+        tree.straighten_rows(&mut straight, dim);
         let Some(copula) = Copula::fit(&straight, dim) else { return Ok(None) };
-        let this = Self { tree, copula, is_wider: false };
-        let (mut gain, mut tile, mut room) = (0.0, vec![V::ZERO; dim], Vec::new());
-        for rows in points.chunks(LANES * dim) {
-            into_tile(rows, dim, &mut tile);
-            let own = this.ln_densities::<false>(&tile, &mut room);
-            let other = plain.ln_densities::<false>(&tile, &mut room);
-            gain += (0..rows.len() / dim).map(|lane| own.0[lane] - other.0[lane]).sum::<f64>();
-        }
+        let this = Self { tree: Arc::new(tree), copula, is_wider: false };
+        let gain = dispatch(Gain { of: &this, plain, points, dim });
         Ok((gain > least).then_some(this))
     }
 
     /// The copula of rows straightened by a known tree; `None` if they are too few or do not vary.
-    pub(super) fn with(tree: Tree, points: &[f64], dim: usize) -> Option<Self> {
+    pub(super) fn with(tree: Arc<Tree>, points: &[f64], dim: usize) -> Option<Self> {
         let mut straight = points.to_vec();
-        for row in straight.chunks_exact_mut(dim) {
-            tree.straighten(row);
-            row.iter_mut().for_each(|x| *x = x.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON));
-        }
+        tree.straighten_rows(&mut straight, dim);
+        straight.iter_mut().for_each(|x| *x = x.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON));
         Some(Self { tree, copula: Copula::fit(&straight, dim)?, is_wider: false })
     }
 
@@ -301,11 +421,11 @@ impl TreeCopula {
         let children: Vec<usize> = self.tree.branches.iter().map(|branch| branch.child).collect();
         let copula = self.copula.stretched(&self.tree.roots(), factor);
         let copula = copula.stretched(&children, of_children);
-        Self { tree: self.tree.clone(), copula, is_wider: true }
+        Self { tree: Arc::clone(&self.tree), copula, is_wider: true }
     }
 
     /// The tree.
-    pub(super) fn tree(&self) -> &Tree {
+    pub(super) fn tree(&self) -> &Arc<Tree> {
         &self.tree
     }
 
@@ -314,257 +434,79 @@ impl TreeCopula {
         self.is_wider
     }
 
-    /// The ln of the density at eight points of the open cube; `room` is scratch space.
+    /// The ln of the density at eight points of the open cube, straightened into a tile: this is done anew
+    /// unless it is the tile of the same tree. `room` is scratch space.
     #[inline(always)]
-    pub(super) fn ln_densities<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {
-        let mut straight = tile.to_vec();
-        let mut sum = V::ZERO;
-        for branch in &self.tree.branches {
-            for lane in 0..LANES {
-                let (child, parent) = (tile[branch.child].0[lane], tile[branch.parent].0[lane]);
-                let (w, slope) = branch.forward(child, parent);
-                sum.0[lane] += if w > 0.0 && w < 1.0 { slope } else { f64::NEG_INFINITY };
-                straight[branch.child].0[lane] = w.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON);
-            }
+    pub(super) fn ln_densities<const FMA: bool>(
+        &self,
+        tile: &[V],
+        straight: &mut Straightened,
+        room: &mut Vec<V>,
+    ) -> V {
+        if !straight.tree.as_ref().is_some_and(|tree| Arc::ptr_eq(tree, &self.tree)) {
+            straight.tile.clear();
+            straight.tile.extend_from_slice(tile);
+            straight.slopes = self.tree.straighten_inside::<FMA>(&mut straight.tile);
+            straight.tree = Some(Arc::clone(&self.tree));
         }
-        self.copula.ln_densities::<FMA>(&straight, room) + sum
+        self.copula.ln_densities::<FMA>(&straight.tile, room) + straight.slopes
     }
 
-    /// Draws a point.
-    pub(super) fn draw(&self, stream: &mut Stream, room: &mut Vec<f64>, out: &mut [f64]) {
+    /// Draws a point in straightened coordinates, which may lie outside of the cube once it is bent.
+    pub(super) fn draw_straight(&self, stream: &mut Stream, room: &mut Vec<f64>, out: &mut [f64]) {
         self.copula.draw(stream, room, out);
-        self.tree.bend(out);
+    }
+}
+
+/// Eight points straightened by a tree.
+#[derive(Debug)]
+pub(super) struct Straightened {
+    tree: Option<Arc<Tree>>,
+    tile: Vec<V>,
+    slopes: V,
+}
+
+impl Straightened {
+    /// No points yet.
+    pub(super) fn new() -> Self {
+        Self { tree: None, tile: Vec::new(), slopes: V::ZERO }
+    }
+
+    /// Forgets the points.
+    #[inline(always)]
+    pub(super) fn clear(&mut self) {
+        self.tree = None;
+    }
+}
+
+/// The sum over points of the ln of a density over that of a copula of the points as they are.
+struct Gain<'a> {
+    of: &'a TreeCopula,
+    plain: &'a Copula,
+    points: &'a [f64],
+    dim: usize,
+}
+
+impl Kernel for Gain<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        let Self { of, plain, points, dim } = self;
+        let (mut tile, mut room, mut straight) =
+            (vec![V::ZERO; dim], Vec::new(), Straightened::new());
+        let mut sum = 0.0;
+        for rows in points.chunks(LANES * dim) {
+            into_tile(rows, dim, &mut tile);
+            straight.clear();
+            let own = of.ln_densities::<FMA>(&tile, &mut straight, &mut room);
+            let gains = own - plain.ln_densities::<FMA>(&tile, &mut room);
+            sum += gains.0[..rows.len() / dim].iter().sum::<f64>();
+        }
+        sum
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use fermiac_base::rng::Domain;
-
-    /// The box of a funnel: its log scale within ±9, the other coordinates within ±20.
-    const HALVES: [f64; 4] = [9.0, 20.0, 20.0, 20.0];
-
-    /// The ln of the density of a row of the unit cube, without what lies outside of it.
-    fn ln_funnel(row: &[f64]) -> f64 {
-        let at = |j: usize| (2.0 * row[j] - 1.0) * HALVES[j];
-        let v = at(0);
-        let squares: f64 = (1..4).map(|j| at(j).powi(2)).sum();
-        let ln_box: f64 = HALVES.iter().map(|half| ln(2.0 * half)).sum();
-        ln_box - v * v / 18.0 - ln(3.0) - 1.5 * v - 0.5 * squares * exp(-v) - 4.0 * 0.918_938_533
-    }
-
-    /// Points of it with a log scale above a limit.
-    fn funnel(n: usize, least: f64) -> Vec<f64> {
-        let mut stream = Stream::new(1, Domain::User, 0, 0);
-        let mut out = Vec::new();
-        while out.len() < 4 * n {
-            let v = 3.0 * stream.normal();
-            let mut row = [v, 0.0, 0.0, 0.0];
-            row[1..].iter_mut().for_each(|x| *x = exp(0.5 * v) * stream.normal());
-            if v > least && row.iter().zip(&HALVES).all(|(x, half)| x.abs() < *half) {
-                out.extend(row.iter().zip(&HALVES).map(|(x, half)| 0.5 + 0.5 * x / half));
-            }
-        }
-        out
-    }
-
-    fn fitted(points: &[f64]) -> TreeCopula {
-        let weights = vec![1.0; points.len() / 4];
-        let plain = Copula::fit(points, 4).unwrap();
-        let weighted = Weighted { u: points, weights: &weights };
-        TreeCopula::fit(points, weighted, 4, &plain, &Context::serial()).unwrap().unwrap()
-    }
-
-    #[test]
-    fn the_log_scale_of_a_funnel_is_the_parent_of_all() {
-        let copula = fitted(&funnel(1000, -9.0));
-        let mut pairs: Vec<(usize, usize)> =
-            copula.tree.branches.iter().map(|branch| (branch.child, branch.parent)).collect();
-        pairs.sort_unstable();
-        assert_eq!(pairs, [(1, 0), (2, 0), (3, 0)]);
-        assert_eq!(copula.tree.roots(), [0]);
-    }
-
-    #[test]
-    fn each_coordinate_of_a_chain_of_parabolas_has_the_one_before_as_its_parent() {
-        // What those before tell of a coordinate by a curve is less than what the last one tells by a line.
-        let (mut stream, mut points) = (Stream::new(3, Domain::User, 0, 0), Vec::new());
-        for _ in 0..1000 {
-            let mut x = 0.9 + 0.12 * stream.normal();
-            for _ in 0..4 {
-                points.push(0.2 + 0.05 * x);
-                x = x * x + 0.03 * stream.normal();
-            }
-        }
-        let mut pairs: Vec<(usize, usize)> =
-            fitted(&points).tree.branches.iter().map(|b| (b.child, b.parent)).collect();
-        pairs.sort_unstable();
-        assert_eq!(pairs, [(1, 0), (2, 1), (3, 2)]);
-    }
-
-    #[test]
-    fn locations_that_do_not_change_are_constants() {
-        // A line through the few points of the neck would be many scales off where there are none.
-        let tree = fitted(&funnel(2000, -3.0)).tree;
-        let sizes: Vec<usize> =
-            tree.branches.iter().map(|branch| branch.location.basis.size()).collect();
-        assert_eq!(sizes, [1; 3]);
-    }
-
-    #[test]
-    fn rows_are_straightened_and_bent_back() {
-        let points = funnel(1000, -9.0);
-        let tree = fitted(&points).tree;
-        for row in points.chunks_exact(4).take(50) {
-            let mut there = row.to_vec();
-            let slope = tree.straighten(&mut there);
-            // The derivative along each coordinate that has a parent.
-            let steps = (1..4).map(|j| {
-                let mut near = row.to_vec();
-                near[j] += 1e-7;
-                tree.straighten(&mut near);
-                ln((near[j] - there[j]) / 1e-7)
-            });
-            assert!((steps.sum::<f64>() - slope).abs() < 1e-4);
-            tree.bend(&mut there);
-            assert!(there.iter().zip(row).all(|(a, b)| (a - b).abs() < 1e-12), "{there:?}");
-        }
-    }
-
-    /// The weights of draws for the funnel, with 0 outside of the cube.
-    fn weights(copula: &TreeCopula, n: usize) -> Vec<f64> {
-        let mut stream = Stream::new(2, Domain::User, 0, 0);
-        let (mut room, mut wide, mut row) = (Vec::new(), Vec::new(), [0.0; 4]);
-        let mut weight = |_| {
-            copula.draw(&mut stream, &mut room, &mut row);
-            if !row.iter().all(|x| *x > 0.0 && *x < 1.0) {
-                return 0.0;
-            }
-            let ln_q = copula.ln_densities::<false>(&row.map(V::splat), &mut wide).0[0];
-            exp(ln_funnel(&row) - ln_q)
-        };
-        (0..n).map(&mut weight).collect()
-    }
-
-    #[test]
-    fn draws_have_the_density() {
-        // The mass of the funnel within the box, by quadrature over its log scale.
-        let exact = 0.962_340_3;
-        let copula = fitted(&funnel(2000, -9.0));
-        let weights = weights(&copula, 20_000);
-        let n = weights.len() as f64;
-        let mean = weights.iter().sum::<f64>() / n;
-        let square = weights.iter().map(|w| w * w).sum::<f64>() / n;
-        let share = mean * mean / square;
-        assert!((mean / exact - 1.0).abs() < 4.0 * ((1.0 / share - 1.0) / n).sqrt(), "{mean}");
-        assert!(share > 0.75, "{share}");
-    }
-
-    #[test]
-    fn scales_go_on_where_there_are_no_points() {
-        let copula = fitted(&funnel(1000, 1.5));
-        let scale = |v: f64| {
-            let at = 0.5 + v / 18.0;
-            let of = |branch: &Branch| branch.at(at)[1] + ln(2.0 * HALVES[branch.child]);
-            copula.tree.branches.iter().map(of).sum::<f64>() / 3.0
-        };
-        // They are exp(v / 2).
-        for (v, most) in [(3.0, 0.1), (1.5, 0.2), (0.0, 0.4)] {
-            assert!((scale(v) - 0.5 * v).abs() < most, "{v} {}", scale(v));
-        }
-        // Wider copulas draw there.
-        let wider = copula.wider(2.5, 1.0);
-        let mut stream = Stream::new(3, Domain::User, 0, 0);
-        let (mut room, mut row, mut low) = (Vec::new(), [0.0; 4], 0);
-        for _ in 0..1000 {
-            wider.draw(&mut stream, &mut room, &mut row);
-            low += usize::from(row[0] < 0.5 + 0.5 / 18.0);
-        }
-        assert!(low > 50, "{low}");
-        assert!(wider.is_wider() && !copula.is_wider());
-    }
-
-    #[test]
-    fn weights_tell_the_scale_where_few_points_count() {
-        // Points about the funnel that are too wide by a factor of two, as draws with these weights: the
-        // lower the log scale, the smaller is their sum.
-        let points = funnel(4000, -9.0);
-        let wide: Vec<f64> = points
-            .chunks_exact(4)
-            .flat_map(|row| [row[0], 2.0 * row[1] - 0.5, 2.0 * row[2] - 0.5, 2.0 * row[3] - 0.5])
-            .collect();
-        let weights: Vec<f64> = wide
-            .chunks_exact(4)
-            .zip(points.chunks_exact(4))
-            .map(|(wide, row)| exp(ln_funnel(wide) - ln_funnel(row) + 4.0 * wide[0]))
-            .collect();
-        let weighted = Weighted { u: &wide, weights: &weights };
-        let tree = Tree::fit(&points, weighted, 4, &Context::serial()).unwrap().unwrap();
-        for branch in &tree.branches {
-            for v in [-4.0, 0.0, 3.0] {
-                let ln_scale = branch.at(0.5 + v / 18.0)[1] + ln(40.0);
-                assert!((ln_scale - 0.5 * v).abs() < 0.15, "{v} {ln_scale}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_bent_coordinate_has_the_one_that_it_is_bent_along_as_its_parent() {
-        let mut stream = Stream::new(4, Domain::User, 0, 0);
-        let points: Vec<f64> = (0..1500)
-            .flat_map(|_| {
-                let x = 0.5 + 0.1 * stream.normal();
-                [0.4 + 8.0 * (x - 0.5).powi(2) + 0.01 * stream.normal(), x]
-            })
-            .collect();
-        let weights = vec![1.0; 1500];
-        let weighted = Weighted { u: &points, weights: &weights };
-        let tree = Tree::fit(&points, weighted, 2, &Context::serial()).unwrap().unwrap();
-        assert_eq!(tree.branches.len(), 1);
-        let branch = &tree.branches[0];
-        assert_eq!((branch.child, branch.parent), (0, 1));
-        let [location, ln_scale] = branch.at(0.6);
-        assert!((location - 0.48).abs() < 0.01 && (ln_scale - ln(0.01)).abs() < 0.2);
-    }
-
-    #[test]
-    fn curves_go_on_to_the_end_of_the_target() {
-        // A parabola of which hardly a point is in the outer half, and these have nearly all of the weights.
-        let mut stream = Stream::new(6, Domain::User, 0, 0);
-        let (mut points, mut weights) = (Vec::new(), Vec::new());
-        for k in 0..4000 {
-            let is_outer = k % 80 == 0;
-            let x = 0.4 * stream.uniform() + if is_outer { 0.5 } else { 0.1 };
-            points.extend([x, x * x + 0.003 * stream.normal()]);
-            weights.push(if is_outer { exp(3.0 * stream.normal() + 6.0) } else { 1.0 });
-        }
-        let inner: Vec<f64> =
-            points.chunks_exact(2).filter(|row| row[0] < 0.5).flatten().copied().collect();
-        let weighted = Weighted { u: &points, weights: &weights };
-        let tree = Tree::fit(&inner, weighted, 2, &Context::serial()).unwrap().unwrap();
-        let branch = &tree.branches[0];
-        assert_eq!((branch.child, branch.parent), (1, 0));
-        for x in [0.3, 0.6, 0.88] {
-            let [location, _] = branch.at(x);
-            assert!((location - x * x).abs() < 0.006, "{x} {location}");
-        }
-    }
-
-    #[test]
-    fn a_normal_law_has_no_tree() {
-        let mut stream = Stream::new(5, Domain::User, 0, 0);
-        for _ in 0..20 {
-            let points: Vec<f64> = (0..1000)
-                .flat_map(|_| {
-                    let (a, b, c) = (stream.normal(), stream.normal(), stream.normal());
-                    [0.5 + 0.05 * a, 0.5 + 0.05 * (0.8 * a + 0.6 * b), 0.3 + 0.01 * c]
-                })
-                .collect();
-            let weights = vec![1.0; 1000];
-            let weighted = Weighted { u: &points, weights: &weights };
-            assert!(Tree::of(&points, weighted, 3, &Context::serial()).unwrap().is_none());
-        }
-    }
-}
+mod tests;
