@@ -413,8 +413,9 @@ class Learnt(Sampler):
     points is fitted a mixture of Student's t laws, normal copulas, and wider laws. Where the
     location or the scale of coordinates depends on another one, as in funnels and bananas, there
     are also copulas of straightened coordinates: a coordinate minus a curve of its parent, over the
-    exponential of another one [5]_. An ensemble of small perceptrons is trained to the
-    log-likelihood, in straightened coordinates if there is one cluster of points. The next round is
+    exponential of another one [5]_; the parents are those that tell most together [6]_. An ensemble
+    of small perceptrons is trained to the log-likelihood, in straightened coordinates if there is
+    one cluster of points, unless the last rounds had no use for it. The next round is
     drawn from the mixture, thinned by the regression to nearly the density of the target: a point
     of the mixture is kept with a probability a in proportion to the predicted target over the
     mixture's density. A share of points is kept without this choice, so that no weight is large
@@ -447,7 +448,9 @@ class Learnt(Sampler):
     A mode that no point has seen is missing from the estimate and from its error: the first round
     sees those whose basins, where the likelihood rises towards them, have more than about 3/n_live
     of the prior mass (`LearntResult.unseen_share`), and a narrow peak on the slope of a broad one
-    is not found. Funnels and long curved ridges take many rounds, up to 2 ms of the engine a call.
+    is not found. Funnels and long curved ridges take many rounds, up to 1 ms of the engine a call.
+    If four or more rounds at the power 1 find points where the likelihood is more than 20 times
+    their density, there may be such places without a point, and a `ConvergenceWarning` says so.
 
     References
     ----------
@@ -461,6 +464,8 @@ class Learnt(Sampler):
        Monthly Notices of the Royal Astronomical Society, 2023, doi:10.1093/mnras/stad2441.
     .. [5] A. C. Harvey, "Estimating regression models with multiplicative heteroscedasticity",
        Econometrica, 1976, doi:10.2307/1913974.
+    .. [6] J. Edmonds, "Optimum branchings", Journal of Research of the National Bureau of
+       Standards, 1967, doi:10.6028/jres.071B.032.
 
     Examples
     --------
