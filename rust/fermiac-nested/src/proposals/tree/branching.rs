@@ -1,4 +1,4 @@
-//! The choice of parents with the largest sum of gains, without circles.
+//! The choice of parents with the largest sum of gains, without cycles.
 //!
 //! - J. Edmonds, "Optimum branchings", Journal of Research of the National Bureau of Standards 71B,
 //!   233-240, 1967, doi:10.6028/jres.071B.032.
@@ -24,12 +24,12 @@ fn best(gains: &[Vec<f64>]) -> Vec<usize> {
             .fold(n, |at, parent| if gains[child][parent] > gains[child][at] { parent } else { at })
     };
     let mut parents: Vec<usize> = (0..n).map(parent).collect();
-    let Some(circle) = circle(&parents) else { return parents };
-    // The circle becomes one node, which is entered where this loses least.
-    let outside: Vec<usize> = (0..n).filter(|node| !circle.contains(node)).collect();
+    let Some(cycle) = cycle(&parents) else { return parents };
+    // The cycle becomes one node, which is entered where this loses least.
+    let outside: Vec<usize> = (0..n).filter(|node| !cycle.contains(node)).collect();
     let largest = |gain: &dyn Fn(usize) -> f64| {
-        let nodes = circle.iter().copied();
-        nodes.fold(circle[0], |at, node| if gain(node) > gain(at) { node } else { at })
+        let nodes = cycle.iter().copied();
+        nodes.fold(cycle[0], |at, node| if gain(node) > gain(at) { node } else { at })
     };
     let excess = |node: usize, from: usize| gains[node][from] - gains[node][parents[node]];
     let left: Vec<usize> = outside.iter().map(|&node| largest(&|from| gains[node][from])).collect();
@@ -45,10 +45,10 @@ fn best(gains: &[Vec<f64>]) -> Vec<usize> {
         })
         .collect();
     let k = outside.len();
-    let mut of_circle: Vec<f64> =
+    let mut of_cycle: Vec<f64> =
         from.iter().zip(&entered).map(|(&from, &node)| excess(node, from)).collect();
-    of_circle.insert(k, f64::NEG_INFINITY);
-    smaller.push(of_circle);
+    of_cycle.insert(k, f64::NEG_INFINITY);
+    smaller.push(of_cycle);
     let chosen = best(&smaller);
     let node_of = |at: usize| if at > k { n } else { outside[at] };
     for ((&node, &parent), &left) in outside.iter().zip(&chosen).zip(&left) {
@@ -59,8 +59,8 @@ fn best(gains: &[Vec<f64>]) -> Vec<usize> {
     parents
 }
 
-/// The nodes of a circle of parents; `None` if there is none.
-fn circle(parents: &[usize]) -> Option<Vec<usize>> {
+/// The nodes of a cycle of parents; `None` if there is none.
+fn cycle(parents: &[usize]) -> Option<Vec<usize>> {
     let n = parents.len();
     (0..n).find_map(|start| {
         let (mut at, mut path) = (parents[start], vec![start]);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_the_largest_of_all_choices_without_circles() {
+    fn the_sum_is_the_largest_of_all_choices_without_cycles() {
         let mut stream = Stream::new(1, Domain::User, 0, 0);
         for case in 0..300_usize {
             let n = 2 + case % 4;

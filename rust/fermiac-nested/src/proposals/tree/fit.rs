@@ -49,7 +49,7 @@ impl Columns {
         Self { n: points.len() / dim, columns: (0..dim).map(column).collect() }
     }
 
-    /// The pairs of child and parent that gain most together, without circles, those of parents first.
+    /// The pairs of child and parent that gain most together, without cycles, those of parents first.
     ///
     /// # Errors
     /// Those of `context`.
