@@ -414,6 +414,7 @@ class _Rounds(Engine):
         return future
 
     def start(self) -> None:
+        """Start the thread that makes the waiting calls, unless it runs or none waits."""
         with self._lock:
             if self._is_running or not self._waiting:
                 return

@@ -51,9 +51,11 @@ class _Sink(io.RawIOBase):
         self._digest = blake2b(digest_size=16)
 
     def writable(self) -> bool:
+        """Return True: bytes can be written to it."""
         return True
 
     def write(self, data: Any) -> int:
+        """Add bytes to the digest, and return their number."""
         view = memoryview(data)
         self._digest.update(view)
         return view.nbytes
@@ -77,6 +79,7 @@ class _Pickler(pickle.Pickler):
         self._seen: set[int] = set()
 
     def reducer_override(self, obj: Any) -> Any:
+        """Return what an object is pickled as, or NotImplemented for the usual way."""
         if isinstance(obj, MethodType):
             return _Described, (obj.__func__, obj.__self__)
         if isinstance(obj, FunctionType):

@@ -117,6 +117,7 @@ class _Sharded(Model):
 
     @property
     def has_log_density(self) -> bool:
+        """Whether the wrapped model has a log-density."""
         return self._inner.has_log_density
 
     def _log_density(self, y: Array, sigma: Array) -> Array:
@@ -124,6 +125,7 @@ class _Sharded(Model):
 
     @property
     def has_vjp(self) -> bool:
+        """Whether the wrapped model has vector-Jacobian products."""
         return self._inner.has_vjp
 
     def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:

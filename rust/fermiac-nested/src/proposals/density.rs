@@ -182,11 +182,11 @@ impl Density {
         tree.filter(|_| self.n_clusters == 1)
     }
 
-    /// A point in the coordinates of the parts.
-    fn own(&self, point: &[f64]) -> Vec<f64> {
-        let mut row = point.to_vec();
-        to_own(&mut row, self.dim, &self.cut, self.tree.as_deref());
-        row
+    /// Points in the coordinates of the parts.
+    fn own(&self, points: &[f64]) -> Vec<f64> {
+        let mut rows = points.to_vec();
+        to_own(&mut rows, self.dim, &self.cut, self.tree.as_deref());
+        rows
     }
 
     fn add(&mut self, part: Part, weight: f64) {
@@ -297,12 +297,7 @@ impl Density {
         context: &Context<'_>,
     ) -> Result<bool> {
         let dim = self.dim;
-        let own = |rows: &[f64]| {
-            let mut rows = rows.to_vec();
-            to_own(&mut rows, dim, &self.cut, self.tree.as_deref());
-            rows
-        };
-        let (rows, u) = (own(points), own(known.u));
+        let (rows, u) = (self.own(points), self.own(known.u));
         if !self.add_mixture(&rows, share, context)? {
             return Ok(false);
         }

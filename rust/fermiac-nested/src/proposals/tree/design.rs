@@ -79,7 +79,7 @@ impl Design {
         let x = tiles(column);
         let tiles_of_weights: Vec<V> =
             weights.chunks(LANES).map(|weights| V::padded(weights, 0.0)).collect();
-        let of = |shares: &[f64], degree: Option<usize>| {
+        let [few, many] = KNOTS.map(|shares| {
             let (mut sum, mut knots) = (0.0, Vec::new());
             for &i in &order {
                 sum += weights[i];
@@ -87,12 +87,15 @@ impl Design {
                     knots.push(column[i]);
                 }
             }
-            let basis = Basis::new(&knots, shares.len(), degree, range)?;
+            (knots, shares.len())
+        });
+        let of = |(knots, size): &(Vec<f64>, usize), degree: Option<usize>| {
+            let basis = Basis::new(knots, *size, degree, range)?;
             Functions::new(basis, &x, &tiles_of_weights)
         };
-        let [few, many] = KNOTS;
+        let polynomial = |degree| of(&few, Some(degree));
         let functions =
-            [of(few, Some(0)), of(few, Some(1)), of(few, Some(2)), of(few, None), of(many, None)];
+            [polynomial(0), polynomial(1), polynomial(2), of(&few, None), of(&many, None)];
         Self { x, weights: tiles_of_weights, n, functions }
     }
 
