@@ -178,6 +178,11 @@ impl Component {
         self.thinning.is_some()
     }
 
+    /// The density before it is thinned; `None` for the cube.
+    pub(super) fn density(&self) -> Option<&Density> {
+        self.density.as_ref()
+    }
+
     /// δ.
     pub(super) fn defence(&self) -> f64 {
         self.defence

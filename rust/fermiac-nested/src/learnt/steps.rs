@@ -66,6 +66,8 @@ const OF_CLUSTER: f64 = 20.0;
 const WIDER: f64 = 0.35;
 const WIDER_SHARE: f64 = 0.2;
 const WIDER_DEFENCE: f64 = 0.3;
+/// The share of these that follows the curves of the density for the power of the round.
+const ALONG: f64 = 0.6;
 /// The share of a round about the highest points, and their effective number, per dimension and in all.
 /// At the power 1 there are rounds of so many times that number for them alone.
 const TOP_SHARE: f64 = 0.2;
@@ -110,6 +112,9 @@ const KEYS: u64 = 3 << 40;
 const OF_POWER: u64 = 0;
 const OF_WIDER: u64 = 1;
 const OF_TOP: u64 = 2;
+const OF_TREE: u64 = 3;
+const OF_REGION: u64 = 4;
+const OF_CURVES: u64 = 5;
 
 impl Run {
     pub(super) fn stream(&self, purpose: u64, number: u64) -> Stream {
@@ -445,18 +450,24 @@ impl Run {
             return Ok(None);
         }
         let u = &self.record.u[..n * dim];
-        let uncut = weights(&self.record.ell[..n], &self.ln_mixture, self.power);
-        let mut of_power = uncut.clone();
-        cut(&mut of_power, WANTED * self.size());
-        let size = (ess(&of_power) as usize).min(FEWER_POINTS);
-        if size < 4 * dim {
+        let of_power = weights(&self.record.ell[..n], &self.ln_mixture, self.power);
+        let rows = self.few_points(&of_power, OF_TREE)?;
+        if rows.len() < 4 * dim * dim {
             return Ok(None);
         }
-        let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | 3 << 20);
-        let chosen = resample(&of_power, size, Scheme::Systematic, &mut stream)?;
-        let rows = chosen.iter().flat_map(|&i| &u[i * dim..(i + 1) * dim]);
-        let rows: Vec<f64> = rows.copied().collect();
-        Tree::of(&rows, Weighted { u, weights: &uncut }, dim, context)
+        Tree::of(&rows, Weighted { u, weights: &of_power }, dim, context)
+    }
+
+    /// Some points drawn by their weights, of which none counts much more than others.
+    fn few_points(&self, weights: &[f64], which: u64) -> Result<Vec<f64>> {
+        let dim = self.circles.len();
+        let mut weights = weights.to_vec();
+        cut(&mut weights, WANTED * self.size());
+        let size = (ess(&weights) as usize).clamp(2 * dim + 2, FEWER_POINTS);
+        let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | which << 20);
+        let chosen = resample(&weights, size, Scheme::Systematic, &mut stream)?;
+        let rows = chosen.iter().flat_map(|&i| &self.record.u[i * dim..(i + 1) * dim]);
+        Ok(rows.copied().collect())
     }
 
     /// Raises the level above which the highest points lie, as far as enough of them are left.
@@ -519,7 +530,13 @@ impl Run {
             Component::new(dim, density, thinning(1.0), self.defence, TRIES, &mut stream, context)?;
         let (mut components, mut shares) = (vec![main], vec![1.0]);
         let of_wider = weights(ell, &self.ln_mixture, WIDER * power);
-        if let Some(density) = self.fit(&of_wider, WIDER * power, OF_WIDER, None, context)? {
+        if let Some(mut density) = self.fit(&of_wider, WIDER * power, OF_WIDER, None, context)? {
+            // A circle may be cut elsewhere than in the first density.
+            if !self.circles.contains(&true)
+                && let Some(first) = components[0].density()
+            {
+                density.add_along(first, &self.few_points(&of_wider, OF_CURVES)?, ALONG);
+            }
             let wider = Component::new(
                 dim,
                 density,
@@ -569,7 +586,7 @@ impl Run {
             if size > 2 * dim + 2 {
                 // They are a region that all laws lack.
                 let size = size.min(FEWER_POINTS);
-                let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | 4 << 20);
+                let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | OF_REGION << 20);
                 let drawn = resample(&heavy, size, Scheme::Systematic, &mut stream)?;
                 let rows: Vec<f64> =
                     drawn.iter().flat_map(|&k| row(ratios[k].1)).copied().collect();

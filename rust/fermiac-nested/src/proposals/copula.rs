@@ -264,6 +264,23 @@ impl Copula {
         this
     }
 
+    /// The copula with the margins of other rows for some coordinates; `None` if these are too few or do not
+    /// vary.
+    pub(super) fn with_margins(
+        &self,
+        coordinates: &[usize],
+        rows: &[f64],
+        dim: usize,
+    ) -> Option<Self> {
+        let mut this = self.clone();
+        for &j in coordinates {
+            let mut column: Vec<f64> = rows.iter().skip(j).step_by(dim).copied().collect();
+            column.sort_unstable_by(f64::total_cmp);
+            this.margins[j] = Margin::new(&column)?;
+        }
+        Some(this)
+    }
+
     /// The ln of the density at eight points of the open cube; `room` is scratch space.
     #[inline(always)]
     pub(super) fn ln_densities<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {

@@ -92,7 +92,8 @@ impl Density {
         let rotated = rotate(points);
         let all = weighted.map(|all| (rotate(all.u), all.weights));
         let Some(mixture) = Mixture::fit(&rotated, dim, labels, context)? else { return Ok(None) };
-        let wide = Mixture::fit(&rotate(tempered), dim, tempered_labels, context)?;
+        let tempered = rotate(tempered);
+        let wide = Mixture::fit(&tempered, dim, tempered_labels, context)?;
         let mut this = Self {
             dim,
             cut,
@@ -105,7 +106,7 @@ impl Density {
         };
         let total: f64 = mixture.shares.iter().sum();
         let all = all.as_ref().map(|(u, weights)| Weighted { u, weights });
-        let of_copulas = this.add_copulas(&rotated, &mixture, all, context)?;
+        let of_copulas = this.add_copulas([&rotated, &tempered], &mixture, all, context)?;
         for (part, share) in mixture.parts.iter().zip(&mixture.shares) {
             if let Some(wide) = part.stretched(STRETCH, WIDER_DF) {
                 this.add(Part::Student(Box::new(wide)), 0.5 * WIDER * share / total);
@@ -306,7 +307,7 @@ impl Density {
         }
         let Some(plain) = Copula::fit(&rows, dim) else { return Ok(true) };
         let weighted = Weighted { u: &u, weights: known.weights };
-        let mut law = TreeCopula::fit(&rows, weighted, dim, &plain, context)?;
+        let mut law = TreeCopula::fit(&rows, &[], weighted, dim, &plain, context)?;
         if law.is_none()
             && let Some(tree) = self.branches()
         {
@@ -318,6 +319,22 @@ impl Density {
             self.add_parts(vec![Part::Tree(Box::new(law))], 0.5 * share);
         }
         Ok(true)
+    }
+
+    /// Adds a copula with branches along the curves of another density, with a share: the coordinates that
+    /// others depend on have the margins of some rows.
+    pub(crate) fn add_along(&mut self, other: &Self, rows: &[f64], share: f64) {
+        let mut most: Option<(&TreeCopula, f64)> = None;
+        for (part, weight) in other.parts.iter().zip(&other.weights) {
+            if let Part::Tree(law) = part
+                && !law.is_wider()
+                && most.is_none_or(|(_, most)| *weight > most)
+            {
+                most = Some((law, *weight));
+            }
+        }
+        let along = most.and_then(|(law, _)| law.along(&other.own(rows), self.dim));
+        self.add_parts(along.into_iter().map(|law| Part::Tree(Box::new(law))).collect(), share);
     }
 
     /// Adds laws with equal weights, whose sum is a share.
@@ -340,10 +357,11 @@ impl Density {
         self.first_weights.clone_from(&self.weights);
     }
 
-    /// Adds a copula for each cluster of parts that touch; returns whether there are any.
+    /// Adds a copula for each cluster of parts that touch; returns whether there are any. Given are points
+    /// and tempered ones.
     fn add_copulas(
         &mut self,
-        points: &[f64],
+        [points, tempered]: [&[f64]; 2],
         mixture: &Mixture,
         weighted: Option<Weighted<'_>>,
         context: &Context<'_>,
@@ -352,10 +370,14 @@ impl Density {
         let laws = mixture.parts.iter().map(|part| (part.mean.clone(), part.factor.clone()));
         let clusters = Clusters::of(laws);
         self.n_clusters = clusters.n;
-        let mut members = vec![Vec::new(); clusters.n];
-        for (row, nearest) in points.chunks_exact(dim).zip(nearest(points, mixture)) {
-            members[clusters.of_part[nearest]].extend_from_slice(row);
-        }
+        let members = |rows: &[f64]| {
+            let mut members = vec![Vec::new(); clusters.n];
+            for (row, nearest) in rows.chunks_exact(dim).zip(nearest(rows, mixture)) {
+                members[clusters.of_part[nearest]].extend_from_slice(row);
+            }
+            members
+        };
+        let members = members(points).into_iter().zip(members(tempered));
         let mut all = vec![(Vec::new(), Vec::new()); clusters.n];
         if let Some(Weighted { u, weights }) = weighted {
             let rows = u.chunks_exact(dim).zip(weights).zip(nearest(u, mixture));
@@ -368,18 +390,24 @@ impl Density {
         context.poll()?;
         let n = points.len() as f64;
         let before = self.parts.len();
-        for (rows, (u, weights)) in members.iter().zip(&all) {
+        for ((rows, tempered), (u, weights)) in members.zip(&all) {
             context.poll()?;
             if rows.len() < LEAST.max(2 * dim) * dim {
                 continue;
             }
-            let Some(copula) = Copula::fit(rows, dim) else { continue };
+            let Some(copula) = Copula::fit(&rows, dim) else { continue };
             let parameters = Copula::n_parameters(dim) * dim as f64 / rows.len() as f64;
             let of_point = if weighted.is_some() { parameters } else { 0.0 };
             let mut share = COPULAS * rows.len() as f64 / n;
             if weighted.is_some()
-                && let Some(tree) =
-                    TreeCopula::fit(rows, Weighted { u, weights }, dim, &copula, context)?
+                && let Some(tree) = TreeCopula::fit(
+                    &rows,
+                    &tempered,
+                    Weighted { u, weights },
+                    dim,
+                    &copula,
+                    context,
+                )?
             {
                 for of_children in STRETCHES {
                     let wider = tree.wider(STRETCH, of_children);

@@ -15,8 +15,9 @@ pub(super) const LINE: usize = 1;
 pub(super) const PARABOLA: usize = 2;
 pub(super) const FEW: usize = 3;
 pub(super) const MANY: usize = 4;
-/// The knots of the splines with few and with more of them, as quantiles of the parent.
-const KNOTS: [&[f64]; 2] = [&[0.05, 0.5, 0.95], &[0.02, 0.25, 0.5, 0.75, 0.98]];
+/// The knots of the splines with few and with more of them, as quantiles of the parent: half way between
+/// these and even distances, so that no curve is stiff where the target has little.
+const KNOTS: [&[f64]; 2] = [&[0.05, 0.5, 0.95], &[0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98]];
 /// Steps of a fit, and the limit of squares of residuals in them.
 const STEPS: usize = 6;
 const MOST_SQUARE: f64 = 16.0;
@@ -86,6 +87,11 @@ impl Design {
                 if knots.len() < shares.len() && sum >= shares[knots.len()] * n {
                     knots.push(column[i]);
                 }
+            }
+            if let [first, .., last] = knots[..] {
+                let step = (last - first) / (knots.len() - 1) as f64;
+                let even = (0..).map(|k| first + f64::from(k) * step);
+                knots.iter_mut().zip(even).for_each(|(knot, even)| *knot = 0.5 * (*knot + even));
             }
             (knots, shares.len())
         });

@@ -7,7 +7,7 @@ use super::design::{CONSTANT, Candidate, Design, FEW, LINE, MANY, PARABOLA, tile
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, dot};
 use fermiac_base::par::Context;
-use fermiac_base::simd::V;
+use fermiac_base::simd::{V, exp, ln};
 
 /// The functions of locations and of scales by which parents are chosen.
 const PAIRS: [[usize; 2]; 3] = [[FEW, FEW], [MANY, MANY], [PARABOLA, CONSTANT]];
@@ -26,6 +26,12 @@ const MOST_POINTS: usize = 50_000;
 const GROUP: usize = 64;
 const LEAST_SIZE: f64 = 10.0;
 const LEAST_SHARE: f64 = 1e-4;
+/// Such groups count by the length that they cover along the parent, times this power of the density of the
+/// target there; and the share of the effective number of points that is left.
+const FLATTENED: f64 = 0.3;
+const LEFT: f64 = 0.3;
+/// The least length of a group.
+const LEAST_LENGTH: f64 = 1e-12;
 
 /// The columns of rows.
 pub(super) struct Columns {
@@ -41,6 +47,35 @@ pub(super) struct OfParent {
     /// Functions are chosen by one row of so many.
     every: usize,
     few: Option<Design>,
+}
+
+/// Neighbours along a parent.
+struct Group {
+    n: usize,
+    /// Their effective number.
+    size: f64,
+    /// How much they are to count, relative to other groups.
+    wanted: f64,
+}
+
+/// The factors on the weights of groups, so that each counts by what is wanted of it, but no more than its
+/// points are worth.
+fn factors(groups: &[Group]) -> Vec<f64> {
+    let total: f64 = groups.iter().map(|group| group.size).sum();
+    let mut order: Vec<&Group> = groups.iter().collect();
+    order.sort_by(|a, b| (a.size / a.wanted).total_cmp(&(b.size / b.wanted)));
+    // Those that count in full come first.
+    let (mut full, mut rest) = (0.0, groups.iter().map(|group| group.wanted).sum::<f64>());
+    let mut unit = 0.0;
+    for group in order {
+        unit = (LEFT * total - full) / rest;
+        if unit * group.wanted <= group.size {
+            break;
+        }
+        full += group.size;
+        rest -= group.wanted;
+    }
+    groups.iter().map(|group| (unit * group.wanted / group.size).min(1.0)).collect()
 }
 
 impl Columns {
@@ -130,14 +165,18 @@ impl Columns {
     }
 
     /// The functions of a parent at all points, of which neighbours along it count as many as their weights
-    /// relative to each other are worth.
+    /// relative to each other are worth, or fewer.
+    ///
+    /// Most points lie where most of the target is. If they counted in full, curves would follow that part
+    /// alone. Where the target has nearly nothing, a curve may go elsewhere: it is cut off at the edge of
+    /// the prior, for instance. So groups count by their length, and by a small power of the density.
     pub(super) fn of_parent(&self, parent: usize, weights: &[f64]) -> OfParent {
         let parents = &self.columns[parent];
         let mut order: Vec<usize> = (0..self.n).filter(|&i| weights[i] > 0.0).collect();
         order.sort_by(|&a, &b| parents[a].total_cmp(&parents[b]));
         let every = order.len().div_ceil(MOST_POINTS).max(1);
         let order: Vec<usize> = order.into_iter().step_by(every).collect();
-        let (mut rows, mut relative) = (Vec::new(), Vec::new());
+        let (mut rows, mut relative, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         let mut left = &order[..];
         while left.len() >= GROUP {
             let (mut n, mut sums) = (0, [0.0; 2]);
@@ -149,6 +188,8 @@ impl Columns {
             }
             let (group, rest) = left.split_at(n);
             left = rest;
+            let length = (parents[group[n - 1]] - parents[group[0]]).max(LEAST_LENGTH);
+            let wanted = length * exp(FLATTENED * ln(sums[0] / length));
             // At the end of the target a few points that it lacked have nearly all of the weights.
             let mut most = f64::INFINITY;
             if sums[0] * sums[0] < LEAST_SIZE * sums[1] {
@@ -166,14 +207,17 @@ impl Columns {
                 // The squares of such weights are 0.
                 continue;
             }
-            for &i in group {
-                let w = weights[i].min(most) / sum * size;
-                if w > LEAST_SHARE {
-                    rows.push(i);
-                    relative.push(w);
-                }
-            }
+            groups.push(Group { n, size, wanted });
+            rows.extend_from_slice(group);
+            relative.extend(group.iter().map(|&i| weights[i].min(most) / sum * size));
         }
+        let of_rows = factors(&groups).into_iter().zip(&groups);
+        let of_rows = of_rows.flat_map(|(factor, group)| std::iter::repeat_n(factor, group.n));
+        relative.iter_mut().zip(of_rows).for_each(|(w, factor)| *w *= factor);
+        let kept: Vec<bool> = relative.iter().map(|w| *w > LEAST_SHARE).collect();
+        let mut is_kept = kept.iter();
+        rows.retain(|_| is_kept.next() == Some(&true));
+        relative.retain(|w| *w > LEAST_SHARE);
         let x: Vec<f64> = rows.iter().map(|&i| parents[i]).collect();
         let every = rows.len().div_ceil(MOST_CHOSEN).max(1);
         let few = (every > 1).then(|| {
@@ -202,5 +246,30 @@ impl Columns {
         }
         let of_all = of.design.best(&[chosen.pair], &values(1), child, of.parent);
         of_all.map(|candidate| candidate.branch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_count_by_what_is_wanted_and_no_more_than_their_size() {
+        let sizes_and_wanted = [(64.0, 1.0), (8.0, 4.0), (64.0, 1.0), (63.0, 2.0), (1.0, 2.0)];
+        let groups = sizes_and_wanted.map(|(size, wanted)| Group { n: 64, size, wanted });
+        let factors = factors(&groups);
+        let counts: Vec<f64> = groups.iter().zip(&factors).map(|(g, f)| g.size * f).collect();
+        let sum = LEFT * 200.0;
+        assert!((counts.iter().sum::<f64>() - sum).abs() < 1e-9);
+        // Two count in full, the others in proportion.
+        assert_eq!((counts[1], counts[4]), (8.0, 1.0));
+        for (at, wanted) in [(0, 1.0), (2, 1.0), (3, 2.0)] {
+            assert!((counts[at] - (sum - 9.0) * wanted / 4.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn no_groups_have_no_factors() {
+        assert!(factors(&[]).is_empty());
     }
 }

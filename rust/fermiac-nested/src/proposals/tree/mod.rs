@@ -23,9 +23,9 @@ use fit::{Columns, OfParent};
 use std::sync::Arc;
 
 /// The largest number of functions of a curve.
-const SIZE: usize = 5;
+const SIZE: usize = 7;
 /// Curves are constant from so many distances of the outer knots beyond these on.
-const REACH: f64 = 1.0;
+const REACH: f64 = 3.0;
 /// The largest size of the ln of a scale, so that no scale is 0 or infinite.
 const MOST_LN_SCALE: f64 = 50.0;
 /// The least gain of the ln of the density that a tree is worth its use for, on average over points: pairs
@@ -80,7 +80,8 @@ impl Basis {
     fn functions<const FMA: bool>(&self, values: V) -> [V; SIZE] {
         let [low, high] = self.ends;
         let q = values.map(|value| ((value - self.start) / self.width).clamp(low, high));
-        let mut out = [V::splat(1.0), V::ZERO, V::ZERO, V::ZERO, V::ZERO];
+        let mut out = [V::ZERO; SIZE];
+        out[0] = V::splat(1.0);
         match &self.shape {
             Shape::Polynomial(degree) => {
                 for k in 0..*degree {
@@ -220,19 +221,21 @@ pub(crate) struct Tree {
 impl Tree {
     /// The tree of rows in the unit cube; `None` if no coordinate depends on another one but by a line.
     ///
-    /// Given are also points with weights for the same target, by which locations and scales are fitted
+    /// Parents are chosen by these and by tempered rows: on the two sides of a curve that is bent back only
+    /// one of two coordinates is a function of the other, and the rows may have lost one side. Given are also points with weights for the same target, by which locations and scales are fitted
     /// wherever there are any, however little of the target is there.
     ///
     /// # Errors
     /// Those of `context`.
     pub(super) fn fit(
         points: &[f64],
+        tempered: &[f64],
         weighted: Weighted<'_>,
         dim: usize,
         context: &Context<'_>,
     ) -> Result<Option<Self>> {
         let columns = Columns::new(points, dim);
-        let pairs = columns.pairs(context)?;
+        let pairs = Columns::new(&[points, tempered].concat(), dim).pairs(context)?;
         if pairs.is_empty() {
             return Ok(None);
         }
@@ -263,7 +266,7 @@ impl Tree {
         context: &Context<'_>,
     ) -> Result<Option<Arc<Self>>> {
         let Some(plain) = Copula::fit(points, dim) else { return Ok(None) };
-        let copula = TreeCopula::fit(points, weighted, dim, &plain, context)?;
+        let copula = TreeCopula::fit(points, &[], weighted, dim, &plain, context)?;
         Ok(copula.map(|copula| copula.tree))
     }
 
@@ -390,12 +393,15 @@ impl TreeCopula {
     /// describes them better.
     pub(super) fn fit(
         points: &[f64],
+        tempered: &[f64],
         weighted: Weighted<'_>,
         dim: usize,
         plain: &Copula,
         context: &Context<'_>,
     ) -> Result<Option<Self>> {
-        let Some(tree) = Tree::fit(points, weighted, dim, context)? else { return Ok(None) };
+        let Some(tree) = Tree::fit(points, tempered, weighted, dim, context)? else {
+            return Ok(None);
+        };
         let n = (points.len() / dim) as f64;
         let least = (0.5 * ln(n) * tree.cost()).max(LEAST_GAIN * n);
         let mut straight = points.to_vec();
@@ -422,6 +428,15 @@ impl TreeCopula {
         let copula = self.copula.stretched(&self.tree.roots(), factor);
         let copula = copula.stretched(&children, of_children);
         Self { tree: Arc::clone(&self.tree), copula, is_wider: true }
+    }
+
+    /// The copula with the margins of other rows for the coordinates that others depend on, which depend on
+    /// none; `None` if the rows are too few or do not vary.
+    ///
+    /// If these are rows of a wider law, it follows the curves to places that this one has lost.
+    pub(super) fn along(&self, rows: &[f64], dim: usize) -> Option<Self> {
+        let copula = self.copula.with_margins(&self.tree.roots(), rows, dim)?;
+        Some(Self { tree: Arc::clone(&self.tree), copula, is_wider: true })
     }
 
     /// The tree.

@@ -38,7 +38,7 @@ fn fitted(points: &[f64]) -> TreeCopula {
     let weights = vec![1.0; points.len() / 4];
     let plain = Copula::fit(points, 4).unwrap();
     let weighted = Weighted { u: points, weights: &weights };
-    TreeCopula::fit(points, weighted, 4, &plain, &Context::serial()).unwrap().unwrap()
+    TreeCopula::fit(points, &[], weighted, 4, &plain, &Context::serial()).unwrap().unwrap()
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn weights_tell_the_scale_where_few_points_count() {
         .map(|(wide, row)| exp(ln_funnel(wide) - ln_funnel(row) + 4.0 * wide[0]))
         .collect();
     let weighted = Weighted { u: &wide, weights: &weights };
-    let tree = Tree::fit(&points, weighted, 4, &Context::serial()).unwrap().unwrap();
+    let tree = Tree::fit(&points, &[], weighted, 4, &Context::serial()).unwrap().unwrap();
     for branch in &tree.branches {
         for v in [-4.0, 0.0, 3.0] {
             let ln_scale = at(branch, 0.5 + v / 18.0)[1] + ln(40.0);
@@ -184,13 +184,14 @@ fn branches_with_functions_chosen_by_fewer_rows_are_fitted_to_all() {
     let weights = vec![1.0; 12_000];
     let weighted = Weighted { u: &points, weights: &weights };
     let few = &points[..4 * 1500];
-    let tree = Tree::fit(few, weighted, 4, &Context::serial()).unwrap().unwrap();
+    let tree = Tree::fit(few, &[], weighted, 4, &Context::serial()).unwrap().unwrap();
     let columns = Columns::new(&points, 4);
     let of = columns.of_parent(0, &weights);
     assert_eq!(tree.branches.len(), 3);
     for branch in &tree.branches {
         // The errors of scales from all rows are 0.02 at most, those of a quarter of them twice that.
-        for v in [-4.0, -1.0, 1.0, 4.0] {
+        // Above 2.5 the edges of the box make scales smaller.
+        for v in [-4.0, -1.0, 1.0, 2.5] {
             let [location, ln_scale] = at(branch, 0.5 + v / 18.0);
             assert!((ln_scale + ln(40.0) - 0.5 * v).abs() < 0.08, "{v} {ln_scale}");
             assert!((location - 0.5).abs() < 0.1 * exp(0.5 * v) / 40.0, "{v} {location}");
@@ -210,7 +211,7 @@ fn a_bent_coordinate_has_the_one_that_it_is_bent_along_as_its_parent() {
         .collect();
     let weights = vec![1.0; 1500];
     let weighted = Weighted { u: &points, weights: &weights };
-    let tree = Tree::fit(&points, weighted, 2, &Context::serial()).unwrap().unwrap();
+    let tree = Tree::fit(&points, &[], weighted, 2, &Context::serial()).unwrap().unwrap();
     assert_eq!(tree.branches.len(), 1);
     let branch = &tree.branches[0];
     assert_eq!((branch.child, branch.parent), (0, 1));
@@ -232,7 +233,7 @@ fn curves_go_on_to_the_end_of_the_target() {
     let inner: Vec<f64> =
         points.chunks_exact(2).filter(|row| row[0] < 0.5).flatten().copied().collect();
     let weighted = Weighted { u: &points, weights: &weights };
-    let tree = Tree::fit(&inner, weighted, 2, &Context::serial()).unwrap().unwrap();
+    let tree = Tree::fit(&inner, &[], weighted, 2, &Context::serial()).unwrap().unwrap();
     let branch = &tree.branches[0];
     assert_eq!((branch.child, branch.parent), (1, 0));
     for x in [0.3, 0.6, 0.88] {
@@ -254,5 +255,71 @@ fn a_normal_law_has_no_tree() {
         let weights = vec![1.0; 1000];
         let weighted = Weighted { u: &points, weights: &weights };
         assert!(Tree::of(&points, weighted, 3, &Context::serial()).unwrap().is_none());
+    }
+}
+
+/// Rows of a coordinate and its square with noise, for given values.
+fn parabola(values: impl Iterator<Item = f64>, stream: &mut Stream) -> Vec<f64> {
+    values.flat_map(|x| [x, 0.2 + 2.0 * (x - 0.5).powi(2) + 0.01 * stream.normal()]).collect()
+}
+
+/// Values about 0.85, with a share of them about 0.15.
+fn sides(n: usize, share: f64, stream: &mut Stream) -> Vec<f64> {
+    let mut value = |k: usize| {
+        let is_left = (k as f64 * share).fract() < share;
+        0.03 * stream.normal() + if is_left { 0.15 } else { 0.85 }
+    };
+    (0..n).map(&mut value).collect()
+}
+
+#[test]
+fn tempered_points_tell_the_parent_on_a_curve_whose_other_side_is_lost() {
+    let mut stream = Stream::new(7, Domain::User, 0, 0);
+    let (one, both) = (sides(1000, 0.0, &mut stream), sides(600, 0.3, &mut stream));
+    let one = parabola(one.into_iter(), &mut stream);
+    let both = parabola(both.into_iter(), &mut stream);
+    let all = [one.as_slice(), &both].concat();
+    let weights = vec![1.0; all.len() / 2];
+    let weighted = Weighted { u: &all, weights: &weights };
+    let plain = Copula::fit(&one, 2).unwrap();
+    let context = Context::serial();
+    let tree = Tree::fit(&one, &both, weighted, 2, &context).unwrap().unwrap();
+    assert_eq!((tree.branches[0].child, tree.branches[0].parent), (1, 0));
+    // A law along the curve draws on both sides.
+    let mut straight = one.clone();
+    tree.straighten_rows(&mut straight, 2);
+    let copula = Copula::fit(&straight, 2).unwrap();
+    let law = TreeCopula { tree: Arc::new(tree), copula, is_wider: false };
+    let along = law.along(&both, 2).unwrap();
+    assert!(along.is_wider() && law.along(&both[..2], 2).is_none());
+    let (mut room, mut row, mut left) = (Vec::new(), [0.0; 2], 0);
+    for _ in 0..1000 {
+        along.draw_straight(&mut stream, &mut room, &mut row);
+        along.tree.bend_rows(&mut row, 2, &[0]);
+        let residual = row[1] - 0.2 - 2.0 * (row[0] - 0.5).powi(2);
+        left += usize::from(row[0] < 0.3 && residual.abs() < 0.04);
+    }
+    assert!((200..400).contains(&left), "{left}");
+    // Without them it is not seen that there is another side.
+    let copula = TreeCopula::fit(&one, &[], weighted, 2, &plain, &context).unwrap();
+    assert!(copula.is_none_or(|copula| copula.tree.branches[0].child != 1));
+}
+
+#[test]
+fn curves_follow_the_few_points_where_the_target_has_little() {
+    let mut stream = Stream::new(8, Domain::User, 0, 0);
+    let curve = |x: f64| 0.5 + 2.0 * (x - 0.5) * (x - 0.2) * (x - 0.9);
+    let (mut points, mut weights) = (Vec::new(), Vec::new());
+    for k in 0..8000 {
+        let is_outer = k % 40 == 0;
+        let x = if is_outer { 0.6 * stream.uniform() } else { 0.75 + 0.04 * stream.normal() };
+        points.extend([x, curve(x) + 0.003 * stream.normal()]);
+        weights.push(if is_outer { 1e-3 } else { 1.0 });
+    }
+    let columns = Columns::new(&points, 2);
+    let branch = columns.branch(1, &columns.of_parent(0, &weights)).unwrap();
+    for x in [0.1, 0.3, 0.5, 0.7, 0.8] {
+        let [location, _] = at(&branch, x);
+        assert!((location - curve(x)).abs() < 0.07, "{x} {}", location - curve(x));
     }
 }
