@@ -173,14 +173,19 @@ impl Density {
         self.n_clusters
     }
 
-    /// The tree of the copula with branches, if all points are one cluster and it has one.
-    pub(crate) fn branches(&self) -> Option<&Arc<Tree>> {
+    /// The copula with branches, if all points are one cluster and it has one.
+    fn tree_law(&self) -> Option<&TreeCopula> {
         // Those of regions come after it.
-        let tree = self.parts.iter().find_map(|part| match part {
-            Part::Tree(law) if !law.is_wider() => Some(law.tree()),
+        let law = self.parts.iter().find_map(|part| match part {
+            Part::Tree(law) if !law.is_wider() => Some(&**law),
             _ => None,
         });
-        tree.filter(|_| self.n_clusters == 1)
+        law.filter(|_| self.n_clusters == 1)
+    }
+
+    /// The tree of that copula.
+    pub(crate) fn branches(&self) -> Option<&Arc<Tree>> {
+        self.tree_law().map(TreeCopula::tree)
     }
 
     /// Points in the coordinates of the parts.
@@ -321,20 +326,11 @@ impl Density {
         Ok(true)
     }
 
-    /// Adds a copula with branches along the curves of another density, with a share: the coordinates that
-    /// others depend on have the margins of some rows.
+    /// Adds a copula with branches along the curves of another density, with a share, if all points of that
+    /// one are one cluster: the coordinates that others depend on have the margins of some rows.
     pub(crate) fn add_along(&mut self, other: &Self, rows: &[f64], share: f64) {
-        let mut most: Option<(&TreeCopula, f64)> = None;
-        for (part, weight) in other.parts.iter().zip(&other.weights) {
-            if let Part::Tree(law) = part
-                && !law.is_wider()
-                && most.is_none_or(|(_, most)| *weight > most)
-            {
-                most = Some((law, *weight));
-            }
-        }
-        let along = most.and_then(|(law, _)| law.along(&other.own(rows), self.dim));
-        self.add_parts(along.into_iter().map(|law| Part::Tree(Box::new(law))).collect(), share);
+        let law = other.tree_law().and_then(|law| law.along(&other.own(rows), self.dim));
+        self.add_parts(law.into_iter().map(|law| Part::Tree(Box::new(law))).collect(), share);
     }
 
     /// Adds laws with equal weights, whose sum is a share.
