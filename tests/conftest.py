@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -9,6 +11,10 @@ from hypothesis import settings
 settings.register_profile("fermiac", derandomize=True, deadline=None, database=None)
 settings.load_profile("fermiac")
 
+
+# Ctrl-C is ignored by what a shell starts in the background, and by all that this starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Helpers without tests.
 collect_ignore = ["support"]
