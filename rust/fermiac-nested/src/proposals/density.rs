@@ -373,6 +373,8 @@ impl Density {
             }
             members
         };
+        // Only copulas with branches use tempered points.
+        let tempered = if weighted.is_some() { tempered } else { &[] };
         let members = members(points).into_iter().zip(members(tempered));
         let mut all = vec![(Vec::new(), Vec::new()); clusters.n];
         if let Some(Weighted { u, weights }) = weighted {

@@ -214,10 +214,8 @@ impl Columns {
         let of_rows = factors(&groups).into_iter().zip(&groups);
         let of_rows = of_rows.flat_map(|(factor, group)| std::iter::repeat_n(factor, group.n));
         relative.iter_mut().zip(of_rows).for_each(|(w, factor)| *w *= factor);
-        let kept: Vec<bool> = relative.iter().map(|w| *w > LEAST_SHARE).collect();
-        let mut is_kept = kept.iter();
-        rows.retain(|_| is_kept.next() == Some(&true));
-        relative.retain(|w| *w > LEAST_SHARE);
+        let (rows, relative): (Vec<usize>, Vec<f64>) =
+            rows.into_iter().zip(relative).filter(|(_, w)| *w > LEAST_SHARE).unzip();
         let x: Vec<f64> = rows.iter().map(|&i| parents[i]).collect();
         let every = rows.len().div_ceil(MOST_CHOSEN).max(1);
         let few = (every > 1).then(|| {
