@@ -54,7 +54,7 @@ demo-torch: $(BUILT) $(STAMP)-torch ## The same with PyTorch (3 GB), which it in
 	$(MAKE) --no-print-directory demo
 
 test: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
-	$(PY) -m pytest -m "not torch and not bridges and not cluster" -n $(JOBS) $(ARGS)
+	$(PY) -m pytest -m "not torch and not bridges and not cluster and not calibration" -n $(JOBS) $(ARGS)
 
 test-torch: $(BUILT) $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any
 	@if [ -z "$(TORCH_TESTS)" ]; then \
@@ -120,6 +120,7 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 		--benchmark-sort name --benchmark-autosave $(BENCHES) $(ARGS)
 
 calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
+	$(PY) -m pytest -m calibration -n $(JOBS)
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
 	$(PY) -m benches.mcmc.multiscale --out docs/calibration-multiscale.md
 	$(PY) -m benches.mcmc.modes --out docs/calibration-modes.md
@@ -149,7 +150,7 @@ docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
-	$(PY) -m pytest -p benchmark --benchmark-disable $(BENCHES) $(ARGS)
+	$(PY) -m pytest -p benchmark --benchmark-disable -n $(JOBS) --dist loadscope $(BENCHES) $(ARGS)
 
 # Six tenths for calls, three for files, one for kills.
 fuzz: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot ## Hostile calls, damaged files and kills for FUZZ_SECONDS (fuzz/README.md)

@@ -140,6 +140,7 @@ def test_moments_that_just_exist_have_errors_that_hold(settings: dict[str, Any])
     assert np.all(np.abs(pull.mean(axis=0)) < 0.5)
 
 
+@pytest.mark.calibration
 def test_the_share_of_small_pulls_over_all_integrands() -> None:
     """|pull| < 2 for a share in [0.90, 0.99] of the estimates, over 20 seeds x all integrands."""
     inside: list[bool] = []

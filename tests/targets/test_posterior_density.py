@@ -106,13 +106,13 @@ def test_shapes_go_to_the_prior():
 def test_chains_move_without_bounds():
     target = fm.targets.posterior(log_likelihood, PRIOR, gradient)
     s = fm.mcmc.sample(
-        target, kernel=fm.mcmc.NUTS(target_accept=0.95), transforms="auto", n_draws=1500, rng=1
+        target, kernel=fm.mcmc.NUTS(target_accept=0.95), transforms="auto", n_draws=500, rng=1
     )
     assert s.names == ("mu", "sigma")
     assert s.bounds[1][0] == 0.0
     finite = fm.targets.posterior(log_likelihood, PRIOR, "finite")
     t = fm.mcmc.sample(
-        finite, kernel=fm.mcmc.NUTS(target_accept=0.95), transforms="auto", n_draws=1500, rng=2
+        finite, kernel=fm.mcmc.NUTS(target_accept=0.95), transforms="auto", n_draws=500, rng=2
     )
     law = Joint(PRIOR)
     z = fm.importance.evidence(target, law, n=20_000, rng=0).sample
