@@ -78,6 +78,8 @@ pub(super) struct Component {
     thinning: Option<Thinning>,
     /// δ.
     defence: f64,
+    /// Points by their places in the record that g has narrow laws about, and the ln of g without these.
+    centres: Vec<(usize, f64)>,
 }
 
 /// The ln of g and of a at a point.
@@ -90,7 +92,7 @@ pub(super) struct Parts {
 impl Component {
     /// The uniform law on the cube.
     pub(super) fn cube(dim: usize) -> Self {
-        Self { dim, density: None, thinning: None, defence: 1.0 }
+        Self { dim, density: None, thinning: None, defence: 1.0, centres: Vec::new() }
     }
 
     /// A density, thinned by a regression times a factor if there is one. c and A come from `n_tries`
@@ -104,7 +106,8 @@ impl Component {
         stream: &mut Stream,
         context: &Context<'_>,
     ) -> Result<Self> {
-        let mut this = Self { dim, density: Some(density), thinning: None, defence: 1.0 };
+        let centres = Vec::new();
+        let mut this = Self { dim, density: Some(density), thinning: None, defence: 1.0, centres };
         let Some((regression, scale)) = regression else { return Ok(this) };
         this.thinning =
             Some(Thinning { regression, scale, level: 0.0, ln_kept: 0.0, relative_variance: 0.0 });
@@ -216,15 +219,34 @@ impl Component {
         Ok(out)
     }
 
+    /// The component with points by their places in the record that g has narrow laws about, and the ln of g
+    /// without these.
+    pub(super) fn with_centres(mut self, centres: Vec<(usize, f64)>) -> Self {
+        self.centres = centres;
+        self
+    }
+
     /// The ln of g and of a at rows.
     pub(super) fn parts(&self, u: &[f64], context: &Context<'_>) -> Result<Vec<Parts>> {
-        let raw = self.raw(u, context)?;
+        Ok(self.parts_of(self.raw(u, context)?))
+    }
+
+    /// Those at the first points of the record, without the narrow laws about each.
+    pub(super) fn parts_of_record(&self, u: &[f64], context: &Context<'_>) -> Result<Vec<Parts>> {
+        let mut raw = self.raw(u, context)?;
+        for &(i, ln_g) in &self.centres {
+            raw[i][0] = ln_g;
+        }
+        Ok(self.parts_of(raw))
+    }
+
+    fn parts_of(&self, raw: Vec<[f64; 2]>) -> Vec<Parts> {
         let level = self.thinning.as_ref().map(|thinning| thinning.level);
         let part = |[ln_g, y]: [f64; 2]| {
             let ln_a = level.map_or(0.0, |level| (y - ln_g - level).min(0.0));
             Parts { ln_g, ln_a }
         };
-        Ok(raw.into_iter().map(part).collect())
+        raw.into_iter().map(part).collect()
     }
 
     /// The ln of q for the ln of g and of a, with another δ.

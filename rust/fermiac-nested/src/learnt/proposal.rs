@@ -64,6 +64,15 @@ impl Proposal {
         Ok(Densities { ln_q, parts })
     }
 
+    /// ln q at the first points of the record, without the narrow laws about each.
+    pub(super) fn ln_q_of_record(&self, u: &[f64], context: &Context<'_>) -> Result<Vec<f64>> {
+        let mut parts = Vec::with_capacity(self.components.len());
+        for component in &self.components {
+            parts.push(component.parts_of_record(u, context)?);
+        }
+        Ok(self.ln_q_of(&parts, &self.shares))
+    }
+
     /// ln q with other shares.
     pub(super) fn ln_q_of(&self, parts: &[Vec<Parts>], shares: &[f64]) -> Vec<f64> {
         let n = parts.first().map_or(0, Vec::len);

@@ -66,8 +66,10 @@ const OF_CLUSTER: f64 = 20.0;
 const WIDER: f64 = 0.35;
 const WIDER_SHARE: f64 = 0.2;
 const WIDER_DEFENCE: f64 = 0.3;
-/// The share of these that follows the curves of the density for the power of the round.
+/// The share of these that follows the curves of the density for the power of the round, and the share of a
+/// round that is spread evenly along these curves.
 const ALONG: f64 = 0.6;
+const EVEN_SHARE: f64 = 0.05;
 /// The share of a round about the highest points, and their effective number, per dimension and in all.
 /// At the power 1 there are rounds of so many times that number for them alone.
 const TOP_SHARE: f64 = 0.2;
@@ -252,12 +254,13 @@ impl Run {
         let (dim, old, ln_n) = (self.circles.len(), self.n_explored(), ln(round.n_draws as f64));
         // The new density at the old points, and all at the new ones.
         let mut mixture = self.ln_mixture.clone();
-        add_density(round, &self.record.u[..old * dim], &mut mixture, context)?;
+        let of_old = round.proposal.ln_q_of_record(&self.record.u[..old * dim], context)?;
+        add_density(round, of_old, &mut mixture);
         let u = &self.record.u[round.points.start * dim..round.points.end * dim];
         let mut sums: Vec<f64> = ln_q.iter().map(|ln_q| ln_n + ln_q).collect();
         let before = self.rounds.iter().filter(|before| before.points != round.points);
         for before in before {
-            add_density(before, u, &mut sums, context)?;
+            add_density(before, before.proposal.densities(u, context)?.ln_q, &mut sums);
         }
         mixture.extend(sums);
         self.ln_mixture = mixture;
@@ -520,7 +523,7 @@ impl Run {
         if self.rounds.len() > 1 && !about_peaks && ess(fresh) > 30.0 {
             density.adapt(u, fresh, context)?;
         }
-        self.cover(&mut density, &of_power, context)?;
+        let centres = self.cover(&mut density, &of_power, context)?;
         let regression =
             if self.is_thinned() { self.regress(&density, power, context)? } else { None };
         let regression = regression.map(Arc::new);
@@ -528,14 +531,18 @@ impl Run {
         let mut stream = self.stream(THINNING, number);
         let main =
             Component::new(dim, density, thinning(1.0), self.defence, TRIES, &mut stream, context)?;
+        let main = main.with_centres(centres);
         let (mut components, mut shares) = (vec![main], vec![1.0]);
         let of_wider = weights(ell, &self.ln_mixture, WIDER * power);
+        let mut evenly = None;
         if let Some(mut density) = self.fit(&of_wider, WIDER * power, OF_WIDER, None, context)? {
             // A circle may be cut elsewhere than in the first density.
             if !self.circles.contains(&true)
                 && let Some(first) = components[0].density()
             {
-                density.add_along(first, &self.few_points(&of_wider, OF_CURVES)?, ALONG);
+                let rows = self.few_points(&of_wider, OF_CURVES)?;
+                density.add_along(first, &rows, ALONG);
+                evenly = first.evenly_along(&rows);
             }
             let wider = Component::new(
                 dim,
@@ -548,6 +555,10 @@ impl Run {
             )?;
             components.push(wider);
             shares.push(WIDER_SHARE);
+            if let Some(density) = evenly {
+                components.push(Component::new(dim, density, None, 1.0, 0, &mut stream, context)?);
+                shares.push(EVEN_SHARE);
+            }
         }
         if with_top && let Some(top) = self.top(&mut stream, context)? {
             components.push(top);
@@ -561,8 +572,18 @@ impl Run {
         Ok(Proposal::new(components, shares))
     }
 
-    /// Adds laws to a density about known points where it is far too low.
-    fn cover(&self, density: &mut Density, of_power: &[f64], context: &Context<'_>) -> Result<()> {
+    /// Adds laws to a density about known points where it is far too low; returns their places in the record
+    /// and the ln of the density there without these laws.
+    ///
+    /// By the densities about it a point would lose its weight, although it was drawn from others, and it
+    /// stands for more than what is next to it.
+    fn cover(
+        &self,
+        density: &mut Density,
+        of_power: &[f64],
+        context: &Context<'_>,
+    ) -> Result<Vec<(usize, f64)>> {
+        let mut centres = Vec::new();
         let dim = self.circles.len();
         let total: f64 = of_power.iter().sum();
         let chosen: Vec<usize> =
@@ -601,8 +622,13 @@ impl Run {
             let about: Vec<f64> =
                 ratios.iter().take(MOST_HEAVY).flat_map(|&(_, i)| row(i)).copied().collect();
             density.add_about(&about, HEAVY_SHARE);
+            centres.extend(ratios.iter().take(MOST_HEAVY).map(|&(_, i)| i));
         }
-        Ok(())
+        centres.sort_unstable();
+        centres.dedup();
+        let rows: Vec<f64> = centres.iter().flat_map(|&i| row(i)).copied().collect();
+        let lns = density.ln_without_own(&rows, context)?;
+        Ok(centres.into_iter().zip(lns).collect())
     }
 
     /// Fits a density to weighted points, with wider laws for smaller powers of the likelihood.
@@ -721,10 +747,8 @@ fn not_of_this_run() -> Error {
     Error::argument("state", "its points are not those of a run with these settings")
 }
 
-/// Adds n q of a round at rows to sums, in logarithms.
-fn add_density(round: &Round, u: &[f64], sums: &mut [f64], context: &Context<'_>) -> Result<()> {
+/// Adds n q of a round to sums, in logarithms.
+fn add_density(round: &Round, ln_q: Vec<f64>, sums: &mut [f64]) {
     let ln_n = ln(round.n_draws as f64);
-    let ln_q = round.proposal.densities(u, context)?.ln_q;
     sums.iter_mut().zip(ln_q).for_each(|(sum, ln_q)| *sum = ln_add(*sum, ln_n + ln_q));
-    Ok(())
 }

@@ -281,6 +281,27 @@ impl Copula {
         Some(this)
     }
 
+    /// The copula with even margins for some coordinates, from the least to the greatest value of some rows;
+    /// `None` if these do not vary.
+    pub(super) fn with_even_margins(
+        &self,
+        coordinates: &[usize],
+        rows: &[f64],
+        dim: usize,
+    ) -> Option<Self> {
+        let mut this = self.clone();
+        for &j in coordinates {
+            let column = || rows.iter().skip(j).step_by(dim).copied();
+            let low = column().fold(f64::INFINITY, f64::min);
+            let width = column().fold(f64::NEG_INFINITY, f64::max) - low;
+            let n = rows.len() / dim;
+            let even: Vec<f64> =
+                (0..n).map(|i| low + width * (i as f64 + 0.5) / n as f64).collect();
+            this.margins[j] = Margin::new(&even)?;
+        }
+        Some(this)
+    }
+
     /// The ln of the density at eight points of the open cube; `room` is scratch space.
     #[inline(always)]
     pub(super) fn ln_densities<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {

@@ -210,6 +210,30 @@ impl Density {
         }
     }
 
+    /// The ln of the density at points without the narrow laws about them: each is the centre of some of the
+    /// parts, if of any.
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub(crate) fn ln_without_own(&self, points: &[f64], context: &Context<'_>) -> Result<Vec<f64>> {
+        let mut table = Vec::new();
+        dispatch(Table { density: self, rows: points, out: &mut table });
+        let rows = points.chunks_exact(self.dim).zip(table.chunks_exact(self.parts.len()));
+        let shares = rows.map(|(point, densities)| {
+            let centre = self.own(point);
+            let parts = self.parts.iter().zip(&self.weights).zip(densities);
+            let (mut others, mut all) = (0.0, 0.0);
+            for ((part, weight), density) in parts {
+                let is_own = matches!(part, Part::Student(law) if law.mean == centre);
+                all += weight * density;
+                others += if is_own { 0.0 } else { weight * density };
+            }
+            others / all
+        });
+        let lns = self.ln_densities(points, context)?;
+        Ok(lns.into_iter().zip(shares).map(|(all, share)| all + ln(share)).collect())
+    }
+
     /// Adds narrow laws about points, whose scales are shares of those of the parts nearest to them.
     pub(crate) fn add_about(&mut self, points: &[f64], share: f64) {
         let n_parts = self.parts.len();
@@ -331,6 +355,22 @@ impl Density {
     pub(crate) fn add_along(&mut self, other: &Self, rows: &[f64], share: f64) {
         let law = other.tree_law().and_then(|law| law.along(&other.own(rows), self.dim));
         self.add_parts(law.into_iter().map(|law| Part::Tree(Box::new(law))).collect(), share);
+    }
+
+    /// The law along the curves of this density, evenly within the range of some rows; `None` if it has no
+    /// curves.
+    pub(crate) fn evenly_along(&self, rows: &[f64]) -> Option<Self> {
+        let law = self.tree_law()?.even(&self.own(rows), self.dim)?;
+        Some(Self {
+            dim: self.dim,
+            cut: self.cut.clone(),
+            tree: self.tree.clone(),
+            parts: vec![Part::Tree(Box::new(law))],
+            weights: vec![1.0],
+            first_weights: vec![1.0],
+            optimism: vec![0.0],
+            n_clusters: 1,
+        })
     }
 
     /// Adds laws with equal weights, whose sum is a share.

@@ -134,6 +134,31 @@ fn laws_about_peaks_have_their_covariance() {
 }
 
 #[test]
+fn a_point_keeps_its_density_without_the_laws_about_it() {
+    for circle in [false, true] {
+        let context = Context::serial();
+        let mut density = fitted(circle);
+        let rows = [0.5, 0.1, 0.5, 0.12, 0.97, 0.31];
+        let before = density.ln_densities(&rows, &context).unwrap();
+        density.add_about(&rows, 0.05);
+        let after = density.ln_densities(&rows, &context).unwrap();
+        let without = density.ln_without_own(&rows, &context).unwrap();
+        for k in 0..3 {
+            // The laws about the other two count, of which each has a share of a sixth of 5 %.
+            assert!(without[k] > before[k] + ln(0.95) - 1e-9, "{circle} {k}");
+            assert!(without[k] < after[k], "{circle} {k}");
+        }
+        // The density of one that is alone is as it was.
+        let mut density = fitted(circle);
+        density.add_about(&rows[..2], 0.05);
+        let without = density.ln_without_own(&rows[..2], &context).unwrap()[0];
+        assert!((without - before[0] - ln(0.95)).abs() < 1e-9, "{circle}");
+        let with = density.ln_densities(&rows[..2], &context).unwrap()[0];
+        assert!(with > without + 3.0, "{circle} {with} {without}");
+    }
+}
+
+#[test]
 fn adapted_weights_do_not_favour_laws_with_few_points() {
     // The law of the points, and one with the mean and the covariance of these few points.
     let (dim, n, sd) = (6, 40, 0.05);

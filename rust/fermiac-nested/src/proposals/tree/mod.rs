@@ -439,6 +439,14 @@ impl TreeCopula {
         Some(Self { tree: Arc::clone(&self.tree), copula, is_wider: true })
     }
 
+    /// The copula with even margins of those coordinates within the range of some rows.
+    ///
+    /// It finds places along the curves that have lost all their points.
+    pub(super) fn even(&self, rows: &[f64], dim: usize) -> Option<Self> {
+        let copula = self.copula.with_even_margins(&self.tree.roots(), rows, dim)?;
+        Some(Self { tree: Arc::clone(&self.tree), copula, is_wider: true })
+    }
+
     /// The tree.
     pub(super) fn tree(&self) -> &Arc<Tree> {
         &self.tree

@@ -300,6 +300,22 @@ fn tempered_points_tell_the_parent_on_a_curve_whose_other_side_is_lost() {
         left += usize::from(row[0] < 0.3 && residual.abs() < 0.04);
     }
     assert!((200..400).contains(&left), "{left}");
+    // One with an even margin draws as often everywhere along it.
+    let even = law.even(&both, 2).unwrap();
+    assert!(even.is_wider() && law.even(&both[..2], 2).is_none());
+    let x: Vec<f64> = (0..2000)
+        .map(|_| {
+            even.draw_straight(&mut stream, &mut room, &mut row);
+            even.tree.bend_rows(&mut row, 2, &[0]);
+            row[0]
+        })
+        .collect();
+    let between = |low: f64, high: f64| x.iter().filter(|x| **x > low && **x <= high).count();
+    let range = both.iter().step_by(2).fold([1.0_f64, 0.0_f64], |[a, b], x| [a.min(*x), b.max(*x)]);
+    for k in 0..4 {
+        let edge = |k: i32| range[0] + (range[1] - range[0]) * f64::from(k) / 4.0;
+        assert!((420..580).contains(&between(edge(k), edge(k + 1))), "{k}");
+    }
     // Without them it is not seen that there is another side.
     let copula = TreeCopula::fit(&one, &[], weighted, 2, &plain, &context).unwrap();
     assert!(copula.is_none_or(|copula| copula.tree.branches[0].child != 1));
