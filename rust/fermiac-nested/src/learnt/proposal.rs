@@ -66,11 +66,8 @@ impl Proposal {
 
     /// ln q at the first points of the record, without the narrow laws about each.
     pub(super) fn ln_q_of_record(&self, u: &[f64], context: &Context<'_>) -> Result<Vec<f64>> {
-        let mut parts = Vec::with_capacity(self.components.len());
-        for component in &self.components {
-            parts.push(component.parts_of_record(u, context)?);
-        }
-        Ok(self.ln_q_of(&parts, &self.shares))
+        let parts = self.components.iter().map(|component| component.parts_of_record(u, context));
+        Ok(self.ln_q_of(&parts.collect::<Result<Vec<_>>>()?, &self.shares))
     }
 
     /// ln q with other shares.

@@ -264,40 +264,25 @@ impl Copula {
         this
     }
 
-    /// The copula with the margins of other rows for some coordinates; `None` if these are too few or do not
-    /// vary.
+    /// The copula with the margins of other rows for some coordinates, or with even ones from their least to
+    /// their greatest value; `None` if the rows are too few or do not vary.
     pub(super) fn with_margins(
         &self,
         coordinates: &[usize],
         rows: &[f64],
         dim: usize,
+        is_even: bool,
     ) -> Option<Self> {
         let mut this = self.clone();
         for &j in coordinates {
             let mut column: Vec<f64> = rows.iter().skip(j).step_by(dim).copied().collect();
             column.sort_unstable_by(f64::total_cmp);
+            if is_even && let [low, .., high] = column[..] {
+                let (width, n) = (high - low, column.len() as f64);
+                let even = (0..).map(|i| low + width * (f64::from(i) + 0.5) / n);
+                column.iter_mut().zip(even).for_each(|(x, even)| *x = even);
+            }
             this.margins[j] = Margin::new(&column)?;
-        }
-        Some(this)
-    }
-
-    /// The copula with even margins for some coordinates, from the least to the greatest value of some rows;
-    /// `None` if these do not vary.
-    pub(super) fn with_even_margins(
-        &self,
-        coordinates: &[usize],
-        rows: &[f64],
-        dim: usize,
-    ) -> Option<Self> {
-        let mut this = self.clone();
-        for &j in coordinates {
-            let column = || rows.iter().skip(j).step_by(dim).copied();
-            let low = column().fold(f64::INFINITY, f64::min);
-            let width = column().fold(f64::NEG_INFINITY, f64::max) - low;
-            let n = rows.len() / dim;
-            let even: Vec<f64> =
-                (0..n).map(|i| low + width * (i as f64 + 0.5) / n as f64).collect();
-            this.margins[j] = Margin::new(&even)?;
         }
         Some(this)
     }

@@ -353,14 +353,14 @@ impl Density {
     /// Adds a copula with branches along the curves of another density, with a share, if all points of that
     /// one are one cluster: the coordinates that others depend on have the margins of some rows.
     pub(crate) fn add_along(&mut self, other: &Self, rows: &[f64], share: f64) {
-        let law = other.tree_law().and_then(|law| law.along(&other.own(rows), self.dim));
+        let law = other.tree_law().and_then(|law| law.along(&other.own(rows), self.dim, false));
         self.add_parts(law.into_iter().map(|law| Part::Tree(Box::new(law))).collect(), share);
     }
 
     /// The law along the curves of this density, evenly within the range of some rows; `None` if it has no
     /// curves.
     pub(crate) fn evenly_along(&self, rows: &[f64]) -> Option<Self> {
-        let law = self.tree_law()?.even(&self.own(rows), self.dim)?;
+        let law = self.tree_law()?.along(&self.own(rows), self.dim, true)?;
         Some(Self {
             dim: self.dim,
             cut: self.cut.clone(),

@@ -431,19 +431,12 @@ impl TreeCopula {
     }
 
     /// The copula with the margins of other rows for the coordinates that others depend on, which depend on
-    /// none; `None` if the rows are too few or do not vary.
+    /// none, or with even margins in their range; `None` if the rows are too few or do not vary.
     ///
-    /// If these are rows of a wider law, it follows the curves to places that this one has lost.
-    pub(super) fn along(&self, rows: &[f64], dim: usize) -> Option<Self> {
-        let copula = self.copula.with_margins(&self.tree.roots(), rows, dim)?;
-        Some(Self { tree: Arc::clone(&self.tree), copula, is_wider: true })
-    }
-
-    /// The copula with even margins of those coordinates within the range of some rows.
-    ///
-    /// It finds places along the curves that have lost all their points.
-    pub(super) fn even(&self, rows: &[f64], dim: usize) -> Option<Self> {
-        let copula = self.copula.with_even_margins(&self.tree.roots(), rows, dim)?;
+    /// If these are rows of a wider law, it follows the curves to places that this one has lost. With even
+    /// margins it finds those that have lost all their points.
+    pub(super) fn along(&self, rows: &[f64], dim: usize, is_even: bool) -> Option<Self> {
+        let copula = self.copula.with_margins(&self.tree.roots(), rows, dim, is_even)?;
         Some(Self { tree: Arc::clone(&self.tree), copula, is_wider: true })
     }
 

@@ -290,8 +290,8 @@ fn tempered_points_tell_the_parent_on_a_curve_whose_other_side_is_lost() {
     tree.straighten_rows(&mut straight, 2);
     let copula = Copula::fit(&straight, 2).unwrap();
     let law = TreeCopula { tree: Arc::new(tree), copula, is_wider: false };
-    let along = law.along(&both, 2).unwrap();
-    assert!(along.is_wider() && law.along(&both[..2], 2).is_none());
+    let along = law.along(&both, 2, false).unwrap();
+    assert!(along.is_wider() && law.along(&both[..2], 2, false).is_none());
     let (mut room, mut row, mut left) = (Vec::new(), [0.0; 2], 0);
     for _ in 0..1000 {
         along.draw_straight(&mut stream, &mut room, &mut row);
@@ -301,8 +301,8 @@ fn tempered_points_tell_the_parent_on_a_curve_whose_other_side_is_lost() {
     }
     assert!((200..400).contains(&left), "{left}");
     // One with an even margin draws as often everywhere along it.
-    let even = law.even(&both, 2).unwrap();
-    assert!(even.is_wider() && law.even(&both[..2], 2).is_none());
+    let even = law.along(&both, 2, true).unwrap();
+    assert!(even.is_wider() && law.along(&both[..2], 2, true).is_none());
     let x: Vec<f64> = (0..2000)
         .map(|_| {
             even.draw_straight(&mut stream, &mut room, &mut row);
