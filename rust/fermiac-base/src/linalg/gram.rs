@@ -13,17 +13,23 @@ pub fn add_gram<const FMA: bool>(y: &[V], p: usize, first: usize, step: usize, o
         for k0 in (j0..p).step_by(BLOCK) {
             let (nj, nk) = ((p - j0).min(BLOCK), (p - k0).min(BLOCK));
             let mut sums = [[V::ZERO; BLOCK]; BLOCK];
+            let tiles = y.chunks_exact(p).skip(first).step_by(step);
             if nj == BLOCK && nk == BLOCK {
-                for tile in y.chunks_exact(p).skip(first).step_by(step) {
+                // These sums have no changing indices, and so they stay in registers.
+                let mut whole = [[V::ZERO; BLOCK]; BLOCK];
+                for tile in tiles {
                     let (a, b) = (&tile[j0..j0 + BLOCK], &tile[k0..k0 + BLOCK]);
+                    let b = [b[0], b[1], b[2], b[3]];
                     for j in 0..BLOCK {
+                        let a = a[j];
                         for k in 0..BLOCK {
-                            sums[j][k] = a[j].mul_add::<FMA>(b[k], sums[j][k]);
+                            whole[j][k] = a.mul_add::<FMA>(b[k], whole[j][k]);
                         }
                     }
                 }
+                sums = whole;
             } else {
-                for tile in y.chunks_exact(p).skip(first).step_by(step) {
+                for tile in tiles {
                     for j in 0..nj {
                         for k in 0..nk {
                             sums[j][k] = tile[j0 + j].mul_add::<FMA>(tile[k0 + k], sums[j][k]);

@@ -12,7 +12,7 @@ mod tiles;
 mod union;
 
 pub use self::tiles::Tiled;
-pub(crate) use self::tiles::norms_of;
+pub(crate) use self::tiles::norm_in_place;
 pub use self::union::Volume;
 
 use self::bootstrap::{Rounds, stretch};

@@ -3,7 +3,7 @@
 use fermiac_base::linalg::{add_gram, packed, packed_len, packed_start};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
-/// Tiles whose norms are computed together: four sums hide the latency of the additions.
+/// Tiles, or rows, whose sums are computed together: four hide the latency of the additions.
 pub(super) const GROUP: usize = 4;
 /// Rows of a product between two looks at whether all norms are above a limit.
 const LOOK: usize = 4;
@@ -99,8 +99,51 @@ pub(super) fn covariance(tiles: &[V], d: usize, n: usize, sums: &mut Vec<f64>, o
 
 /// |W y|² of `T` tiles of centred points; `w` is lower triangular, packed by rows.
 #[inline(always)]
-pub(crate) fn norms_of<const FMA: bool, const T: usize>(y: &[V], d: usize, w: &[f64]) -> [V; T] {
+pub(super) fn norms_of<const FMA: bool, const T: usize>(y: &[V], d: usize, w: &[f64]) -> [V; T] {
     norms_until::<FMA, T>(y, d, w, f64::INFINITY)
+}
+
+/// |W y|² of a tile of centred points, of which nothing is left: `y` becomes W y. The sums of four rows of W
+/// do not wait for each other, and stores of whole vectors keep them in registers.
+#[inline(always)]
+pub(crate) fn norm_in_place<const FMA: bool>(y: &mut [V], w: &[f64]) -> V {
+    let row = |i: usize| &w[packed_start(i)..packed_start(i + 1)];
+    // The last rows first: those before them need only the numbers before theirs.
+    let mut end = y.len();
+    while end >= GROUP {
+        let first = end - GROUP;
+        let mut rows = [w; GROUP];
+        for r in 0..GROUP {
+            rows[r] = &row(first + r)[..first];
+        }
+        let mut z = [V::ZERO; GROUP];
+        for (j, y) in y[..first].iter().enumerate() {
+            for r in 0..GROUP {
+                z[r] = y.mul_add::<FMA>(V::splat(rows[r][j]), z[r]);
+            }
+        }
+        let own = &mut y[first..end];
+        for r in 0..GROUP {
+            let corner = &row(first + r)[first..];
+            for k in 0..=r {
+                z[r] = own[k].mul_add::<FMA>(V::splat(corner[k]), z[r]);
+            }
+        }
+        own.copy_from_slice(&z);
+        end = first;
+    }
+    for i in (0..end).rev() {
+        let mut z = V::ZERO;
+        for (c, y) in row(i).iter().zip(&*y) {
+            z = y.mul_add::<FMA>(V::splat(*c), z);
+        }
+        y[i] = z;
+    }
+    let mut norm = V::ZERO;
+    for z in y {
+        norm = z.mul_add::<FMA>(*z, norm);
+    }
+    norm
 }
 
 /// |W y|² of `T` tiles of centred points, or numbers above `most` if all are above it.

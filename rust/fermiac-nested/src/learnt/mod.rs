@@ -36,6 +36,7 @@ pub use settings::Settings;
 use crate::basins::Basins;
 use crate::importance::Importance;
 use crate::problem::{EvalBuffer, Problem};
+use crate::proposals::Tree;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
@@ -44,6 +45,7 @@ use fermiac_target::diagnostics::khat;
 use proposal::Proposal;
 use record::Record;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use weights::ess;
@@ -169,6 +171,8 @@ pub struct Run {
     n_topping: u32,
     /// The number of clusters of the last density.
     n_clusters: usize,
+    /// The tree that straightens the coordinates of the last density for the power of a round.
+    tree: Option<Arc<Tree>>,
     /// The joins of points, the number of points that are joined, and of rounds after which modes were
     /// sought.
     basins: Basins,
@@ -244,6 +248,7 @@ impl Run {
             rest: 1.0,
             n_topping: 0,
             n_clusters: 1,
+            tree: None,
             basins: Basins::new(&problem.circles(), problem.dim() + NEIGHBOURS, MANY),
             n_joined: 0,
             n_probed: 0,

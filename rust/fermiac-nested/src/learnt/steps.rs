@@ -114,9 +114,8 @@ const KEYS: u64 = 3 << 40;
 const OF_POWER: u64 = 0;
 const OF_WIDER: u64 = 1;
 const OF_TOP: u64 = 2;
-const OF_TREE: u64 = 3;
-const OF_REGION: u64 = 4;
-const OF_CURVES: u64 = 5;
+const OF_REGION: u64 = 3;
+const OF_CURVES: u64 = 4;
 
 impl Run {
     pub(super) fn stream(&self, purpose: u64, number: u64) -> Stream {
@@ -396,7 +395,7 @@ impl Run {
         let mut stream = self.stream(DRAWS, number << 20);
         if self.phase == Phase::Refining
             && self.tops()
-            && let Some(top) = self.top(&mut stream, context)?
+            && let Some(top) = self.top(self.tree.clone(), &mut stream, context)?
         {
             let n = (TOP_ROUND * self.n_top()) as usize;
             let proposal = Proposal::new(vec![top], vec![1.0]);
@@ -415,6 +414,7 @@ impl Run {
         self.n_open = n_open;
         let tops = search.as_ref().map_or_else(Vec::new, |search| search.tops.clone());
         let proposal = self.learn(power, !self.is_topped, search, context)?;
+        self.tree = self.tree_of(proposal.main());
         let u = proposal.draw(n, &mut stream, context)?;
         Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: false, tops })
     }
@@ -429,8 +429,13 @@ impl Run {
         TOP_EACH * self.circles.len() as f64 + TOP_LEAST
     }
 
-    /// The density of the highest points.
-    fn top(&self, stream: &mut Stream, context: &Context<'_>) -> Result<Option<Component>> {
+    /// The density of the highest points, in coordinates that are straightened by a tree if one is given.
+    fn top(
+        &self,
+        tree: Option<Arc<Tree>>,
+        stream: &mut Stream,
+        context: &Context<'_>,
+    ) -> Result<Option<Component>> {
         let dim = self.circles.len();
         let ell = &self.record.ell[..self.n_explored()];
         let mut of_top = weights(ell, &self.ln_mixture, 0.0);
@@ -439,26 +444,10 @@ impl Run {
                 *w = 0.0;
             }
         });
-        match self.fit(&of_top, 0.0, OF_TOP, self.tree(context)?, context)? {
+        match self.fit(&of_top, 0.0, OF_TOP, tree, context)? {
             Some(density) => Component::new(dim, density, None, 1.0, 0, stream, context).map(Some),
             None => Ok(None),
         }
-    }
-
-    /// The tree that straightens the coordinates of the target of the last power, if it is one cluster of
-    /// points without circles.
-    fn tree(&self, context: &Context<'_>) -> Result<Option<Arc<Tree>>> {
-        let (dim, n) = (self.circles.len(), self.n_explored());
-        if self.n_clusters > 1 || self.circles.contains(&true) {
-            return Ok(None);
-        }
-        let u = &self.record.u[..n * dim];
-        let of_power = weights(&self.record.ell[..n], &self.ln_mixture, self.power);
-        let rows = self.few_points(&of_power, OF_TREE)?;
-        if rows.len() < 4 * dim * dim {
-            return Ok(None);
-        }
-        Tree::of(&rows, Weighted { u, weights: &of_power }, dim, context)
     }
 
     /// Some points drawn by their weights, of which none counts much more than others.
@@ -471,6 +460,12 @@ impl Run {
         let chosen = resample(&weights, size, Scheme::Systematic, &mut stream)?;
         let rows = chosen.iter().flat_map(|&i| &self.record.u[i * dim..(i + 1) * dim]);
         Ok(rows.copied().collect())
+    }
+
+    /// The tree of a density, if coordinates have no circles, which may be cut in another place by the next.
+    fn tree_of(&self, component: &Component) -> Option<Arc<Tree>> {
+        let density = component.density().filter(|_| !self.circles.contains(&true));
+        density.and_then(Density::branches).cloned()
     }
 
     /// Raises the level above which the highest points lie, as far as enough of them are left.
@@ -560,7 +555,9 @@ impl Run {
                 shares.push(EVEN_SHARE);
             }
         }
-        if with_top && let Some(top) = self.top(&mut stream, context)? {
+        if with_top
+            && let Some(top) = self.top(self.tree_of(&components[0]), &mut stream, context)?
+        {
             components.push(top);
             shares.push(TOP_SHARE);
         }

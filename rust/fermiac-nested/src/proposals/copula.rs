@@ -1,6 +1,6 @@
 //! A normal copula on the unit cube, whose margins are piecewise linear in normal scores.
 
-use crate::bound::norms_of;
+use crate::bound::norm_in_place;
 use fermiac_base::linalg::Cholesky;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, exp, ln};
@@ -29,8 +29,8 @@ const BLOCK: usize = 512;
 struct Margin {
     x: Vec<f64>,
     z: Vec<f64>,
-    /// The slope from each knot to the next, and its ln.
-    slopes: Vec<[f64; 2]>,
+    /// From each knot to the next: its value and score, the slope, and the ln of this.
+    pieces: Vec<[f64; 4]>,
     /// The probabilities below the first score and above the last.
     below: f64,
     above: f64,
@@ -71,9 +71,11 @@ impl Margin {
     /// The margin through knots with their scores.
     fn of(x: Vec<f64>, z: Vec<f64>) -> Self {
         let (below, above) = (normal_survival(-z[0]), normal_survival(z[z.len() - 1]));
-        let steps = x.windows(2).zip(z.windows(2));
-        let slopes = steps.map(|(x, z)| (z[1] - z[0]) / (x[1] - x[0]));
-        Self { slopes: slopes.map(|slope| [slope, ln(slope)]).collect(), x, z, below, above }
+        let steps = x.windows(2).zip(z.windows(2)).map(|(x, z)| {
+            let slope = (z[1] - z[0]) / (x[1] - x[0]);
+            [x[0], z[0], slope, ln(slope)]
+        });
+        Self { pieces: steps.collect(), x, z, below, above }
     }
 
     /// The margin with distances from its median that are `factor` times as long, within [0, 1].
@@ -93,50 +95,64 @@ impl Margin {
         Self::of(x, z)
     }
 
-    /// The score of a value strictly within (0, 1), and the ln of its derivative.
-    fn score(&self, value: f64) -> [f64; 2] {
-        let k = self.x.partition_point(|knot| *knot <= value);
-        self.score_after(k, value)
+    /// The outer knots.
+    #[inline(always)]
+    fn ends(&self) -> [f64; 2] {
+        [self.x[0], self.x[self.x.len() - 1]]
     }
 
-    /// Those of a value after so many knots.
-    #[inline(always)]
-    fn score_after(&self, k: usize, value: f64) -> [f64; 2] {
-        if k == 0 || k == self.x.len() {
-            return self.outer_score(k, value);
+    /// The score of a value strictly within (0, 1), and the ln of its derivative.
+    fn score(&self, value: f64) -> [f64; 2] {
+        let [low, high] = self.ends();
+        if value < low || value >= high {
+            return self.outer_score(value);
         }
-        let [slope, ln_slope] = self.slopes[k - 1];
-        [self.z[k - 1] + slope * (value - self.x[k - 1]), ln_slope]
+        let k = self.pieces.partition_point(|piece| piece[0] <= value);
+        let [x, z, slope, ln_slope] = self.pieces[k - 1];
+        [z + slope * (value - x), ln_slope]
     }
 
     /// Those of a value beyond the outer knots.
     #[cold]
-    fn outer_score(&self, k: usize, value: f64) -> [f64; 2] {
+    fn outer_score(&self, value: f64) -> [f64; 2] {
         let outer = |probability: f64, width: f64, share: f64| {
             let size = normal_survival_quantile(probability * share.max(f64::MIN_POSITIVE));
             [size, ln(probability / width) + 0.5 * size * size + LN_SQRT_2PI]
         };
-        if k == 0 {
-            let [size, slope] = outer(self.below, self.x[0], value / self.x[0]);
+        let [low, high] = self.ends();
+        if value < low {
+            let [size, slope] = outer(self.below, low, value / low);
             return [-size, slope];
         }
-        let width = 1.0 - self.x[k - 1];
-        outer(self.above, width, (1.0 - value) / width)
+        outer(self.above, 1.0 - high, (1.0 - value) / (1.0 - high))
     }
 
     /// The scores of eight values, and the ln of their derivatives.
     #[inline(always)]
     fn scores(&self, values: V) -> [V; 2] {
-        let mut after = V::ZERO;
-        for knot in &self.x {
-            after = after.zip(values, |after, value| after + f64::from(u8::from(*knot <= value)));
+        // The last piece that begins at or below each value.
+        let (mut x, mut z) = (V::ZERO, V::ZERO);
+        let (mut slopes, mut ln_slopes) = (V::ZERO, V::ZERO);
+        for &[knot, score, slope, ln_slope] in &self.pieces {
+            let of_last = |last: V, new: f64| {
+                values.zip(last, |value, last| if knot <= value { new } else { last })
+            };
+            x = of_last(x, knot);
+            z = of_last(z, score);
+            slopes = of_last(slopes, slope);
+            ln_slopes = of_last(ln_slopes, ln_slope);
         }
-        let (mut scores, mut slopes) = (V::ZERO, V::ZERO);
-        for lane in 0..LANES {
-            let k = after.0[lane] as usize;
-            [scores.0[lane], slopes.0[lane]] = self.score_after(k, values.0[lane]);
+        let mut scores = z + slopes * (values - x);
+        let [low, high] = self.ends();
+        if values.0.iter().any(|value| *value < low || *value >= high) {
+            for l in 0..LANES {
+                let value = values.0[l];
+                if value < low || value >= high {
+                    [scores.0[l], ln_slopes.0[l]] = self.outer_score(value);
+                }
+            }
         }
-        [scores, slopes]
+        [scores, ln_slopes]
     }
 
     /// The value with a score.
@@ -297,7 +313,7 @@ impl Copula {
             sum = sum + slopes;
             room.push(scores);
         }
-        let [norms] = norms_of::<FMA, 1>(room, self.margins.len(), &self.inverse);
+        let norms = norm_in_place::<FMA>(room, &self.inverse);
         norms.mul_add::<FMA>(V::splat(-0.5), sum)
     }
 

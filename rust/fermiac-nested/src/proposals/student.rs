@@ -1,6 +1,6 @@
 //! Mixtures of multivariate Student's t laws, fitted by expectation and maximisation.
 
-use crate::bound::norms_of;
+use crate::bound::norm_in_place;
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, packed_start};
 use fermiac_base::par::Context;
@@ -78,10 +78,12 @@ impl Student {
     /// The squares of the distances of eight points from the mean, in scales; `room` is scratch space.
     #[inline(always)]
     pub(super) fn squares<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {
+        // Pushes keep vectors whole, where a loop over two slices becomes loads and stores of single numbers.
         room.clear();
-        room.extend(tile.iter().zip(&self.mean).map(|(x, m)| *x - V::splat(*m)));
-        let [norms] = norms_of::<FMA, 1>(room, self.mean.len(), &self.inverse);
-        norms
+        for (x, mean) in tile.iter().zip(&self.mean) {
+            room.push(*x - V::splat(*mean));
+        }
+        norm_in_place::<FMA>(room, &self.inverse)
     }
 
     /// The ln of the density for these squares.
@@ -333,7 +335,19 @@ impl Kernel for SumsOf<'_> {
         let mut sums = vec![none; n_parts];
         let (mut squares, mut logs) = (vec![V::ZERO; n_parts], vec![V::ZERO; n_parts]);
         let (mut tile, mut room) = (vec![V::ZERO; dim], Vec::new());
-        let (mut offset, mut total) = (vec![0.0; dim], 0.0);
+        // Rows of numbers that are padded to whole vectors.
+        let blocks = dim.div_ceil(LANES);
+        let padded = |numbers: &[f64], to: &mut Vec<V>| {
+            to.clear();
+            to.extend(numbers.chunks(LANES).map(|numbers| V::padded(numbers, 0.0)));
+        };
+        let mut means = vec![Vec::new(); n_parts];
+        for (part, mean) in mixture.parts.iter().zip(&mut means) {
+            padded(&part.mean, mean);
+        }
+        let n_products = (0..dim).map(|i| i / LANES + 1).sum();
+        let mut products = vec![vec![V::ZERO; n_products]; n_parts];
+        let (mut of_row, mut offset, mut total) = (Vec::new(), vec![V::ZERO; blocks], 0.0);
         for rows in rows.chunks(LANES * dim) {
             into_tile(rows, dim, &mut tile);
             for (k, part) in mixture.parts.iter().enumerate() {
@@ -341,27 +355,42 @@ impl Kernel for SumsOf<'_> {
                 logs[k] = part.ln_densities_at::<FMA>(squares[k]) + V::splat(lns[k]);
             }
             let ln_density = ln_sums::<FMA>(&logs);
-            for (lane, x) in rows.chunks_exact(dim).enumerate() {
+            for (lane, row) in rows.chunks_exact(dim).enumerate() {
                 total += ln_density.0[lane];
-                for (k, part) in mixture.parts.iter().enumerate() {
+                padded(row, &mut of_row);
+                for k in 0..n_parts {
                     let share = exp(logs[k].0[lane] - ln_density.0[lane]);
                     if share < 1e-6 {
                         continue;
                     }
                     let weight = share * (DF + dim as f64) / (DF + squares[k].0[lane]);
-                    let sums = &mut sums[k];
+                    let (sums, products) = (&mut sums[k], &mut products[k]);
                     sums.shares += share;
                     sums.weights += weight;
-                    for ((o, x), m) in offset.iter_mut().zip(x).zip(&part.mean) {
-                        *o = x - m;
+                    for ((o, x), mean) in offset.iter_mut().zip(&of_row).zip(&means[k]) {
+                        *o = *x - *mean;
                     }
-                    for (i, o) in offset.iter().enumerate() {
-                        let by = weight * o;
-                        sums.offsets[i] += by;
-                        let products = &mut sums.products[packed_start(i)..packed_start(i + 1)];
-                        products.iter_mut().zip(&offset).for_each(|(sum, o)| *sum += by * o);
+                    let mut at = 0;
+                    for (i, sum) in sums.offsets.iter_mut().enumerate() {
+                        let by = weight * offset[i / LANES].0[i % LANES];
+                        *sum += by;
+                        let products = &mut products[at..][..=i / LANES];
+                        for (sum, o) in products.iter_mut().zip(&offset) {
+                            *sum = *sum + V::splat(by) * *o;
+                        }
+                        at += products.len();
                     }
                 }
+            }
+        }
+        for (sums, products) in sums.iter_mut().zip(&products) {
+            let mut left = &products[..];
+            for i in 0..dim {
+                let (row, rest) = left.split_at(i / LANES + 1);
+                let numbers = row.iter().flat_map(|sums| &sums.0);
+                let to = &mut sums.products[packed_start(i)..packed_start(i + 1)];
+                to.iter_mut().zip(numbers).for_each(|(to, sum)| *to = *sum);
+                left = rest;
             }
         }
         (sums, total)

@@ -95,6 +95,8 @@ type Block = [F32x16; WIDE];
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Layer {
     inputs: usize,
+    /// The numbers of the last vector of inputs that are no padding.
+    rest: usize,
     outputs: usize,
     start: usize,
 }
@@ -117,6 +119,27 @@ impl Layer {
         let (bias, weights) = parameters[self.start..][..self.len()].split_at_mut(self.outputs);
         (bias, weights.as_chunks_mut().0)
     }
+
+    /// The bias of the first output, and its weights, which are put into a column.
+    #[inline(always)]
+    fn column(&self, parameters: &[F32x16], column: &mut Vec<F32x16>) -> f32 {
+        let (bias, blocks) = self.of(parameters);
+        column.clear();
+        for block in &blocks[..self.inputs] {
+            let mut weights = F32x16::ZERO;
+            for (weight, row) in weights.0.iter_mut().zip(block) {
+                *weight = row.0[0];
+            }
+            column.push(weights);
+        }
+        bias[0].0[0]
+    }
+
+    /// The numbers of a vector of inputs that are no padding.
+    #[inline(always)]
+    fn used(&self, q: usize) -> usize {
+        if q + 1 == self.inputs { self.rest.min(WIDE) } else { WIDE }
+    }
 }
 
 /// A perceptron: hidden layers of SiLU units (S. Elfwing, E. Uchibe and K. Doya (2018),
@@ -131,7 +154,7 @@ pub(super) struct Net {
 /// The buffers of a training step.
 #[derive(Debug, Clone)]
 pub(super) struct Tape {
-    /// The activations of every hidden layer, and the outputs.
+    /// The activations of every hidden layer.
     values: Vec<Vec<F32x16>>,
     /// The derivatives of the activations.
     slopes: Vec<Vec<F32x16>>,
@@ -139,18 +162,22 @@ pub(super) struct Tape {
     deltas: [Vec<F32x16>; 2],
     /// The blocks of one layer, transposed.
     transposed: Vec<Block>,
+    /// The weights of the output.
+    column: Vec<F32x16>,
 }
 
 impl Net {
     /// A network of zeros for `inputs` numbers, with hidden layers of these widths.
     pub(super) fn zero(inputs: usize, widths: &[usize]) -> Self {
         let mut net = Self::default();
-        let (mut before, mut start) = (inputs.div_ceil(WIDE), 0);
-        for outputs in widths.iter().map(|width| width.div_ceil(WIDE)).chain([1]) {
-            let layer = Layer { inputs: before, outputs, start };
+        let (mut before, mut start) = (inputs, 0);
+        for width in widths.iter().copied().chain([1]) {
+            let inputs = before.div_ceil(WIDE);
+            let rest = before - (inputs - 1) * WIDE;
+            let layer = Layer { inputs, rest, outputs: width.div_ceil(WIDE), start };
             net.layers.push(layer);
             start += layer.len();
-            before = outputs;
+            before = width;
         }
         net.parameters = vec![F32x16::ZERO; start];
         net
@@ -197,15 +224,25 @@ impl Net {
 
     /// Buffers for batches of up to `rows` rows.
     pub(super) fn tape(&self, rows: usize) -> Tape {
+        let (_, hidden) = self.parts();
         let space = |layer: &Layer| vec![F32x16::ZERO; rows * layer.outputs];
-        let values: Vec<_> = self.layers.iter().map(space).collect();
+        let values: Vec<_> = hidden.iter().map(space).collect();
         let widest = vec![F32x16::ZERO; rows * self.widest()];
-        let blocks = self.layers.iter().map(|layer| layer.inputs * layer.outputs).max();
+        let blocks = hidden.iter().map(|layer| layer.inputs * layer.outputs).max();
         Tape {
             slopes: values.clone(),
             values,
             deltas: [widest.clone(), widest],
             transposed: vec![[F32x16::ZERO; WIDE]; blocks.unwrap_or(0)],
+            column: Vec::new(),
+        }
+    }
+
+    /// The layer of the output, and the hidden ones.
+    fn parts(&self) -> (Option<&Layer>, &[Layer]) {
+        match self.layers.split_last() {
+            Some((last, hidden)) => (Some(last), hidden),
+            None => (None, &[]),
         }
     }
 
@@ -220,19 +257,20 @@ impl Net {
         let n = out.len();
         let [from, to] = spaces;
         from[..x.len().min(n * self.inputs())].copy_from_slice(x);
-        for (l, layer) in self.layers.iter().enumerate() {
+        let (Some(last), hidden) = self.parts() else { return };
+        for layer in hidden {
             let (bias, blocks) = layer.of(&self.parameters);
             let made = &mut to[..n * layer.outputs];
-            affine::<FMA>(Some(bias), blocks, &from[..n * layer.inputs], layer.inputs, made);
-            if l + 1 < self.layers.len() {
-                for value in made {
-                    *value = value.silu::<FMA>().0;
-                }
+            affine::<FMA>(Some(bias), blocks, &from[..n * layer.inputs], layer, None, made);
+            for value in made {
+                *value = value.silu::<FMA>().0;
             }
             std::mem::swap(from, to);
         }
-        for (out, value) in out.iter_mut().zip(&*from) {
-            *out = value.0[0];
+        let mut column = Vec::new();
+        let bias = last.column(&self.parameters, &mut column);
+        for (out, row) in out.iter_mut().zip(from.chunks_exact(last.inputs)) {
+            *out = bias + product::<FMA>(row, &column);
         }
     }
 
@@ -247,41 +285,55 @@ impl Net {
         gradient: &mut [F32x16],
     ) {
         let n = y.len();
-        let Tape { values, slopes, deltas: [delta, next], transposed } = tape;
-        let last = self.layers.len() - 1;
-        for (l, layer) in self.layers.iter().enumerate() {
+        let Tape { values, slopes, deltas: [delta, next], transposed, column } = tape;
+        let (Some(last), hidden) = self.parts() else { return };
+        for (l, layer) in hidden.iter().enumerate() {
             let (bias, blocks) = layer.of(&self.parameters);
             let (before, after) = values.split_at_mut(l);
             let from = before.last().map_or(x, |values| &values[..n * layer.inputs]);
             let made = &mut after[0][..n * layer.outputs];
-            affine::<FMA>(Some(bias), blocks, from, layer.inputs, made);
-            if l < last {
-                for (value, slope) in made.iter_mut().zip(&mut slopes[l]) {
-                    (*value, *slope) = value.silu::<FMA>();
-                }
+            affine::<FMA>(Some(bias), blocks, from, layer, None, made);
+            for (value, slope) in made.iter_mut().zip(&mut slopes[l]) {
+                (*value, *slope) = value.silu::<FMA>();
             }
         }
-        for i in 0..n {
+        // The output is one number: nothing else of its blocks is used, and errors are rows of one number.
+        let bias = last.column(&self.parameters, column);
+        let from = values.last().map_or(x, |values| &values[..n * last.inputs]);
+        let mut total = 0.0;
+        for (i, row) in from.chunks_exact(last.inputs).enumerate() {
+            let error = weights[i] * (bias + product::<FMA>(row, column) - y[i]);
+            total += error;
             delta[i] = F32x16::ZERO;
-            delta[i].0[0] = weights[i] * (values[last][i].0[0] - y[i]);
+            delta[i].0[0] = error;
         }
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            let from = if l == 0 { x } else { &values[l - 1][..n * layer.inputs] };
-            let here = &delta[..n * layer.outputs];
-            let (bias, blocks) = layer.of_mut(gradient);
-            outer::<FMA>(from, layer.inputs, here, bias, blocks);
-            if l == 0 {
-                break;
+        let (of_bias, blocks) = last.of_mut(gradient);
+        of_bias[0].0[0] = total;
+        for (q, block) in blocks.iter_mut().enumerate() {
+            let mut sums = [F32x16::ZERO; WIDE];
+            outer_rows::<FMA, 1>(&delta[..n], 1, 0, from, last.inputs, q, 0, &mut sums);
+            for (row, sum) in block.iter_mut().zip(sums[0].0) {
+                row.0[0] = sum;
             }
-            let (_, blocks) = layer.of(&self.parameters);
-            let transposed = &mut transposed[..blocks.len()];
-            transpose(blocks, layer, transposed);
-            let back = &mut next[..n * layer.inputs];
-            affine::<FMA>(None, transposed, here, layer.outputs, back);
-            for (back, slope) in back.iter_mut().zip(&slopes[l - 1]) {
-                *back = back.zip(*slope, |a, b| a * b);
-            }
+        }
+        for (block, weights) in transposed.iter_mut().zip(&*column) {
+            block[0] = *weights;
+        }
+        let mut back = Layer { inputs: 1, rest: 1, outputs: last.inputs, start: 0 };
+        for (l, layer) in hidden.iter().enumerate().rev() {
+            let blocks = &transposed[..back.inputs * back.outputs];
+            let here = &delta[..n * back.inputs];
+            let made = &mut next[..n * layer.outputs];
+            affine::<FMA>(None, blocks, here, &back, Some(&slopes[l]), made);
             std::mem::swap(delta, next);
+            let from = if l == 0 { x } else { &values[l - 1][..n * layer.inputs] };
+            let (bias, blocks) = layer.of_mut(gradient);
+            outer::<FMA>(from, layer, &delta[..n * layer.outputs], bias, blocks);
+            if l > 0 {
+                let (_, blocks) = layer.of(&self.parameters);
+                transpose(blocks, layer, &mut transposed[..blocks.len()]);
+                back = Layer { inputs: layer.outputs, rest: WIDE, outputs: layer.inputs, start: 0 };
+            }
         }
     }
 }
@@ -291,26 +343,59 @@ impl Net {
 fn transpose(blocks: &[Block], layer: &Layer, out: &mut [Block]) {
     for j in 0..layer.outputs {
         for q in 0..layer.inputs {
-            let (from, to) = (&blocks[j * layer.inputs + q], &mut out[q * layer.outputs + j]);
-            for a in 0..WIDE {
-                for b in 0..WIDE {
-                    to[b].0[a] = from[a].0[b];
-                }
+            let mut block = blocks[j * layer.inputs + q];
+            swap::<8>(&mut block);
+            swap::<4>(&mut block);
+            swap::<2>(&mut block);
+            swap::<1>(&mut block);
+            out[q * layer.outputs + j] = block;
+        }
+    }
+}
+
+/// Swaps the off-diagonal quarters of squares of `2 S` rows and columns: by shuffles of registers, where a
+/// loop over single numbers becomes slow loads from many places.
+#[inline(always)]
+fn swap<const S: usize>(block: &mut Block) {
+    for r in 0..WIDE {
+        if r & S == 0 {
+            let (upper, lower) = (block[r], block[r + S]);
+            for l in 0..WIDE {
+                block[r].0[l] = if l & S == 0 { upper.0[l] } else { lower.0[l ^ S] };
+                block[r + S].0[l] = if l & S == 0 { upper.0[l | S] } else { lower.0[l] };
             }
         }
     }
 }
 
-/// Multiplies rows by a matrix and adds the biases.
+/// The product of two rows of numbers, of which the vectors and then the lanes are summed in order.
+#[inline(always)]
+fn product<const FMA: bool>(a: &[F32x16], b: &[F32x16]) -> f32 {
+    let mut sums = F32x16::ZERO;
+    for (a, b) in a.iter().zip(b) {
+        sums = a.mul_add::<FMA>(*b, sums);
+    }
+    let mut width = WIDE / 2;
+    while width > 0 {
+        for l in 0..width {
+            sums.0[l] += sums.0[l + width];
+        }
+        width /= 2;
+    }
+    sums.0[0]
+}
+
+/// Multiplies rows by the matrix of a layer, adds the biases, and multiplies the result by factors.
 #[inline(always)]
 fn affine<const FMA: bool>(
     bias: Option<&[F32x16]>,
     blocks: &[Block],
     x: &[F32x16],
-    inputs: usize,
+    layer: &Layer,
+    factors: Option<&[F32x16]>,
     out: &mut [F32x16],
 ) {
-    let outputs = blocks.len() / inputs;
+    let Layer { inputs, outputs, .. } = *layer;
     let n = out.len() / outputs;
     let mut at = 0;
     while at < n {
@@ -322,11 +407,12 @@ fn affine<const FMA: bool>(
             _ => 1,
         };
         let (x, out) = (&x[at * inputs..][..size * inputs], &mut out[at * outputs..]);
+        let factors = factors.map(|factors| &factors[at * outputs..]);
         match size {
-            6 => affine_rows::<FMA, 6>(bias, blocks, x, inputs, out),
-            4 => affine_rows::<FMA, 4>(bias, blocks, x, inputs, out),
-            2 => affine_rows::<FMA, 2>(bias, blocks, x, inputs, out),
-            _ => affine_rows::<FMA, 1>(bias, blocks, x, inputs, out),
+            6 => affine_rows::<FMA, 6>(bias, blocks, x, layer, factors, out),
+            4 => affine_rows::<FMA, 4>(bias, blocks, x, layer, factors, out),
+            2 => affine_rows::<FMA, 2>(bias, blocks, x, layer, factors, out),
+            _ => affine_rows::<FMA, 1>(bias, blocks, x, layer, factors, out),
         }
         at += size;
     }
@@ -338,10 +424,11 @@ fn affine_rows<const FMA: bool, const M: usize>(
     bias: Option<&[F32x16]>,
     blocks: &[Block],
     x: &[F32x16],
-    inputs: usize,
+    layer: &Layer,
+    factors: Option<&[F32x16]>,
     out: &mut [F32x16],
 ) {
-    let outputs = blocks.len() / inputs;
+    let Layer { inputs, outputs, .. } = *layer;
     let mut rows = [x; M];
     for r in 0..M {
         rows[r] = &x[r * inputs..][..inputs];
@@ -350,7 +437,7 @@ fn affine_rows<const FMA: bool, const M: usize>(
         let mut sums = [bias.map_or(F32x16::ZERO, |bias| bias[j]); M];
         for q in 0..inputs {
             let block = &blocks[q];
-            for k in 0..WIDE {
+            for k in 0..layer.used(q) {
                 for r in 0..M {
                     let number = F32x16::splat(rows[r][q].0[k]);
                     sums[r] = block[k].mul_add::<FMA>(number, sums[r]);
@@ -358,7 +445,12 @@ fn affine_rows<const FMA: bool, const M: usize>(
             }
         }
         for r in 0..M {
-            out[r * outputs + j] = sums[r];
+            let at = r * outputs + j;
+            // In a loop of its own this product would become loads and stores of single numbers.
+            out[at] = match factors {
+                Some(factors) => sums[r].zip(factors[at], |sum, factor| sum * factor),
+                None => sums[r],
+            };
         }
     }
 }
@@ -367,12 +459,12 @@ fn affine_rows<const FMA: bool, const M: usize>(
 #[inline(always)]
 fn outer<const FMA: bool>(
     x: &[F32x16],
-    inputs: usize,
+    layer: &Layer,
     delta: &[F32x16],
     bias: &mut [F32x16],
     blocks: &mut [Block],
 ) {
-    let outputs = bias.len();
+    let Layer { inputs, outputs, .. } = *layer;
     for (j, blocks) in blocks.chunks_exact_mut(inputs).enumerate() {
         let mut sum = F32x16::ZERO;
         for row in delta.chunks_exact(outputs) {
@@ -380,9 +472,14 @@ fn outer<const FMA: bool>(
         }
         bias[j] = sum;
         for (q, block) in blocks.iter_mut().enumerate() {
+            let used = layer.used(q);
             outer_rows::<FMA, 6>(x, inputs, q, delta, outputs, j, 0, block);
-            outer_rows::<FMA, 6>(x, inputs, q, delta, outputs, j, 6, block);
-            outer_rows::<FMA, 4>(x, inputs, q, delta, outputs, j, 12, block);
+            if used > 6 {
+                outer_rows::<FMA, 6>(x, inputs, q, delta, outputs, j, 6, block);
+            }
+            if used > 12 {
+                outer_rows::<FMA, 4>(x, inputs, q, delta, outputs, j, 12, block);
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use fermiac_base::{Error, Result};
 /// is too small.
 const RIDGE: f64 = 1e-13;
 const MORE: f64 = 1e4;
+/// Tiles of points whose columns are made and summed together: they stay in a cache.
+const TILES: usize = 32;
 
 /// The Cholesky factor of a positive semidefinite row-major matrix with the least ridge that makes
 /// it definite, and the scales by which its rows and columns were divided first.
@@ -132,24 +134,15 @@ impl Quadratic {
         let (n, dim) = (z.len(), z.dim());
         let full = 2 * n_coefficients(dim) <= n;
         let p = if full { n_coefficients(dim) } else { 2 * dim + 1 };
-        // One column for each coefficient and one for the values: eight points a tile.
-        let mut columns = vec![V::ZERO; n.div_ceil(LANES) * (p + 1)];
-        for (i, row) in z.iter().enumerate() {
-            let (tile, l) = (&mut columns[i / LANES * (p + 1)..][..=p], i % LANES);
-            let root = weights[i].sqrt();
-            tile[0].0[l] = root;
-            let mut at = 1 + dim;
-            for a in 0..dim {
-                tile[1 + a].0[l] = root * row[a];
-                for b in if full { 0 } else { a }..=a {
-                    tile[at].0[l] = root * row[a] * row[b];
-                    at += 1;
-                }
-            }
-            tile[p].0[l] = root * y[i];
-        }
         let mut gram = vec![0.0; packed_len(p + 1)];
-        dispatch(Gram { columns: &columns, p: p + 1, out: &mut gram });
+        let mut columns = vec![V::ZERO; n.div_ceil(LANES).min(TILES) * (p + 1)];
+        let rows = z.data().chunks(TILES * LANES * dim);
+        for ((z, y), weights) in
+            rows.zip(y.chunks(TILES * LANES)).zip(weights.chunks(TILES * LANES))
+        {
+            let columns = &mut columns[..y.len().div_ceil(LANES) * (p + 1)];
+            dispatch(Gram { z, y, weights, dim, full, columns, out: &mut gram });
+        }
         let matrix: Vec<f64> = (0..p * p)
             .map(|k| gram[packed(p + 1, (k / p).min(k % p), (k / p).max(k % p))])
             .collect();
@@ -206,9 +199,16 @@ impl Quadratic {
     }
 }
 
+/// The sums of products of the columns of the least-squares problem: one for each coefficient, and one for
+/// the values.
 struct Gram<'a> {
-    columns: &'a [V],
-    p: usize,
+    z: &'a [f64],
+    y: &'a [f64],
+    weights: &'a [f64],
+    dim: usize,
+    full: bool,
+    /// Room for the columns: eight points a tile.
+    columns: &'a mut [V],
     out: &'a mut [f64],
 }
 
@@ -217,7 +217,36 @@ impl Kernel for Gram<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        add_gram::<FMA>(self.columns, self.p, 0, 1, self.out);
+        let Self { z, y, weights, dim, full, columns, out } = self;
+        let p = if full { n_coefficients(dim) } else { 2 * dim + 1 };
+        let tiles = columns.chunks_exact_mut(p + 1).zip(z.chunks(LANES * dim));
+        let tiles = tiles.zip(y.chunks(LANES).zip(weights.chunks(LANES)));
+        for ((tile, z), (y, weights)) in tiles {
+            // Points that a tile lacks have no weight.
+            let roots = V::padded(weights, 0.0).map(f64::sqrt);
+            let (first, rest) = tile.split_at_mut(1 + dim);
+            first[0] = roots;
+            for a in 0..dim {
+                let mut column = V::ZERO;
+                for (l, row) in z.chunks_exact(dim).enumerate() {
+                    column.0[l] = row[a];
+                }
+                first[1 + a] = column;
+            }
+            let mut at = 0;
+            for a in 0..dim {
+                let by = roots * first[1 + a];
+                for b in if full { 0 } else { a }..=a {
+                    rest[at] = by * first[1 + b];
+                    at += 1;
+                }
+            }
+            for x in &mut first[1..] {
+                *x = roots * *x;
+            }
+            rest[at] = roots * V::padded(y, 0.0);
+        }
+        add_gram::<FMA>(columns, p + 1, 0, 1, out);
     }
 }
 

@@ -215,26 +215,30 @@ fn factor(products: &[Sums; SIZE], size: usize) -> Option<Cholesky> {
 }
 
 #[inline(always)]
-fn sums_of(sums: [V; SIZE]) -> Sums {
+fn sums_of<const N: usize>(sums: [V; N]) -> Sums {
     let mut out = [0.0; SIZE];
-    for a in 0..SIZE {
+    for a in 0..N {
         out[a] = sums[a].loop_sum();
     }
     out
 }
 
-/// Adds weights times functions to sums.
+/// Adds weights times the first functions to sums.
 #[inline(always)]
-fn add<const FMA: bool>(sums: &mut [V; SIZE], functions: &[V; SIZE], by: V) {
-    for a in 0..SIZE {
+fn add<const FMA: bool, const N: usize>(sums: &mut [V; N], functions: &[V; SIZE], by: V) {
+    for a in 0..N {
         sums[a] = functions[a].mul_add::<FMA>(by, sums[a]);
     }
 }
 
-/// Adds weights times products of functions to the lower triangle of sums.
+/// Adds weights times products of the first functions to the lower triangle of sums.
 #[inline(always)]
-fn add_products<const FMA: bool>(sums: &mut [[V; SIZE]; SIZE], functions: &[V; SIZE], by: V) {
-    for a in 0..SIZE {
+fn add_products<const FMA: bool, const N: usize>(
+    sums: &mut [[V; N]; N],
+    functions: &[V; SIZE],
+    by: V,
+) {
+    for a in 0..N {
         let by = functions[a] * by;
         for b in 0..=a {
             sums[a][b] = functions[b].mul_add::<FMA>(by, sums[a][b]);
@@ -243,9 +247,9 @@ fn add_products<const FMA: bool>(sums: &mut [[V; SIZE]; SIZE], functions: &[V; S
 }
 
 #[inline(always)]
-fn products_of(sums: [[V; SIZE]; SIZE]) -> [Sums; SIZE] {
+fn products_of<const N: usize>(sums: [[V; N]; N]) -> [Sums; SIZE] {
     let mut out = [[0.0; SIZE]; SIZE];
-    for a in 0..SIZE {
+    for a in 0..N {
         out[a] = sums_of(sums[a]);
     }
     out
@@ -265,7 +269,7 @@ impl Kernel for Products<'_> {
     fn run<const FMA: bool>(self) -> [Sums; SIZE] {
         let mut sums = [[V::ZERO; SIZE]; SIZE];
         for (x, w) in self.x.iter().zip(self.weights) {
-            add_products::<FMA>(&mut sums, &self.basis.functions::<FMA>(*x), *w);
+            add_products::<FMA, SIZE>(&mut sums, &self.basis.functions::<FMA>(*x), *w);
         }
         products_of(sums)
     }
@@ -287,7 +291,7 @@ impl Kernel for WeightedSums<'_> {
         let Self { basis, x, weights, y } = self;
         let mut sums = [V::ZERO; SIZE];
         for ((x, w), y) in x.iter().zip(weights).zip(y) {
-            add::<FMA>(&mut sums, &basis.functions::<FMA>(*x), *w * *y);
+            add::<FMA, SIZE>(&mut sums, &basis.functions::<FMA>(*x), *w * *y);
         }
         sums_of(sums)
     }
@@ -334,7 +338,7 @@ impl Kernel for Logs<'_> {
         for ((x, w), y) in x.iter().zip(weights).zip(y) {
             let left = *y - combine::<FMA>(&location.functions::<FMA>(*x), &by);
             let log = lnv::<FMA>(left.map(|r| r.abs().max(floor))) + V::splat(0.5 * LN_SQUARE);
-            add::<FMA>(&mut sums, &scale.functions::<FMA>(*x), *w * log);
+            add::<FMA, SIZE>(&mut sums, &scale.functions::<FMA>(*x), *w * log);
         }
         sums_of(sums)
     }
@@ -355,16 +359,30 @@ impl Kernel for Scaled<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> ([Sums; SIZE], Sums) {
+        // The sums of few functions stay in registers.
+        match self.bases[0].size() {
+            1 => self.of_first::<FMA, 1>(),
+            2 => self.of_first::<FMA, 2>(),
+            3 => self.of_first::<FMA, 3>(),
+            _ => self.of_first::<FMA, SIZE>(),
+        }
+    }
+}
+
+impl Scaled<'_> {
+    /// The equations of the first `N` functions of the location, which has no more.
+    #[inline(always)]
+    fn of_first<const FMA: bool, const N: usize>(self) -> ([Sums; SIZE], Sums) {
         let Self { bases: [location, scale], by, x, weights, y, inverses } = self;
-        let (mut products, mut sums) = ([[V::ZERO; SIZE]; SIZE], [V::ZERO; SIZE]);
+        let (mut products, mut sums) = ([[V::ZERO; N]; N], [V::ZERO; N]);
         let rows = x.iter().zip(weights).zip(y).zip(inverses);
         for (((x, w), y), inverse) in rows {
             let ln_scale = combine::<FMA>(&scale.functions::<FMA>(*x), &by);
             *inverse = expv::<FMA>(V::ZERO - ln_scale);
             let w = *w * *inverse * *inverse;
             let functions = location.functions::<FMA>(*x);
-            add_products::<FMA>(&mut products, &functions, w);
-            add::<FMA>(&mut sums, &functions, w * *y);
+            add_products::<FMA, N>(&mut products, &functions, w);
+            add::<FMA, N>(&mut sums, &functions, w * *y);
         }
         (products_of(products), sums_of(sums))
     }
@@ -391,7 +409,7 @@ impl Kernel for Squares<'_> {
             let left = *y - combine::<FMA>(&location.functions::<FMA>(*x), &by);
             let score = left * *inverse;
             let half = (score * score).map(|square| 0.5 * (square.min(MOST_SQUARE) - 1.0));
-            add::<FMA>(&mut sums, &scale.functions::<FMA>(*x), *w * half);
+            add::<FMA, SIZE>(&mut sums, &scale.functions::<FMA>(*x), *w * half);
         }
         sums_of(sums)
     }

@@ -254,22 +254,6 @@ impl Tree {
         Ok((!branches.is_empty()).then_some(Self { branches }))
     }
 
-    /// The tree of rows if a copula of the coordinates that it straightens describes them better than one
-    /// of the rows as they are.
-    ///
-    /// # Errors
-    /// Those of `context`.
-    pub(crate) fn of(
-        points: &[f64],
-        weighted: Weighted<'_>,
-        dim: usize,
-        context: &Context<'_>,
-    ) -> Result<Option<Arc<Self>>> {
-        let Some(plain) = Copula::fit(points, dim) else { return Ok(None) };
-        let copula = TreeCopula::fit(points, &[], weighted, dim, &plain, context)?;
-        Ok(copula.map(|copula| copula.tree))
-    }
-
     /// The number of parameters beyond lines and constant scales.
     fn cost(&self) -> f64 {
         let costs = self.branches.iter();

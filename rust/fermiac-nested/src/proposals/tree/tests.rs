@@ -254,7 +254,9 @@ fn a_normal_law_has_no_tree() {
             .collect();
         let weights = vec![1.0; 1000];
         let weighted = Weighted { u: &points, weights: &weights };
-        assert!(Tree::of(&points, weighted, 3, &Context::serial()).unwrap().is_none());
+        let (plain, context) = (Copula::fit(&points, 3).unwrap(), Context::serial());
+        let law = TreeCopula::fit(&points, &[], weighted, 3, &plain, &context).unwrap();
+        assert!(law.is_none());
     }
 }
 
