@@ -264,3 +264,33 @@ impl Kernel for Lloyd<'_> {
         (count.sum(), changed.sum() > 0.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Both<'a>(&'a [V], usize, &'a [f64]);
+
+    impl Kernel for Both<'_> {
+        type Output = [V; 2];
+
+        #[inline(always)]
+        fn run<const FMA: bool>(self) -> [V; 2] {
+            let Self(y, d, w) = self;
+            let [norm] = norms_of::<FMA, 1>(y, d, w);
+            [norm, norm_in_place::<FMA>(&mut y.to_vec(), w)]
+        }
+    }
+
+    #[test]
+    fn norms_in_place_are_the_same() {
+        for d in 1..14 {
+            let number = |i: usize| ((i * 37) % 101) as f64 / 7.0 - 6.0;
+            let y: Vec<V> =
+                (0..d).map(|j| V(std::array::from_fn(|l| number(3 * j + 11 * l)))).collect();
+            let w: Vec<f64> = (0..packed_start(d)).map(number).collect();
+            let [want, got] = dispatch(Both(&y, d, &w));
+            assert_eq!(want.0, got.0, "{d}");
+        }
+    }
+}

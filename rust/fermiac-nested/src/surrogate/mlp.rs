@@ -1,8 +1,8 @@
 //! Multilayer perceptrons with one output, in single precision and in blocks of sixteen inputs by
 //! sixteen outputs.
 //!
-//! Rows are padded by zeros to whole blocks, and the weights of the padding are and stay 0. The sum
-//! of an activation runs over the inputs in order, so that a value does not depend on the batch.
+//! Rows are padded by zeros to whole blocks, and the weights of the padding are and stay 0. Sums run over the
+//! inputs in an order that is fixed, so that a value does not depend on the batch.
 
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::LANES;
@@ -368,7 +368,7 @@ fn swap<const S: usize>(block: &mut Block) {
     }
 }
 
-/// The product of two rows of numbers, of which the vectors and then the lanes are summed in order.
+/// The product of two rows of numbers: vectors are summed in order, and then the halves of their sum.
 #[inline(always)]
 fn product<const FMA: bool>(a: &[F32x16], b: &[F32x16]) -> f32 {
     let mut sums = F32x16::ZERO;
