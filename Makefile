@@ -8,6 +8,8 @@ CARGO  ?= cargo
 JOBS   ?= auto
 # Seconds that `make fuzz` takes; an hour before a release.
 FUZZ_SECONDS ?= 60
+# A process of tests gets one thread for linear algebra: those of several processes wait for each other, spinning.
+ONE    := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # Arguments for pytest, for instance `make test ARGS="tests/random -k gamma"`.
 ARGS   ?=
 
@@ -54,13 +56,14 @@ demo-torch: $(BUILT) $(STAMP)-torch ## The same with PyTorch (3 GB), which it in
 	$(MAKE) --no-print-directory demo
 
 test: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
-	$(PY) -m pytest -m "not torch and not bridges and not cluster and not calibration" -n $(JOBS) $(ARGS)
+	$(ONE) $(PY) -m pytest -m "not torch and not bridges and not cluster and not calibration" -n $(JOBS) $(ARGS)
 
 test-torch: $(BUILT) $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any
 	@if [ -z "$(TORCH_TESTS)" ]; then \
 		echo "test-torch: no test is marked torch, so PyTorch is not installed"; \
 	else \
-		$(MAKE) --no-print-directory $(STAMP)-torch && $(PY) -m pytest -m torch $(ARGS) $(TORCH_TESTS); \
+		$(MAKE) --no-print-directory $(STAMP)-torch && \
+		$(ONE) $(PY) -m pytest -m torch -n $(JOBS) $(ARGS) $(TORCH_TESTS); \
 	fi
 
 # The libraries whose models fermiac takes have many requirements: they get an environment of their own.
@@ -75,7 +78,7 @@ $(BRIDGES)/.stamp: pyproject.toml | need-python
 	@touch $@
 
 test-bridges: $(BUILT) $(BRIDGES)/.stamp ## Run the tests with models of PyMC, Stan's interface, NumPyro and JAX
-	PYTHONPATH=python $(BRIDGES)/bin/python -m pytest -q -m bridges tests/bridges $(ARGS)
+	$(ONE) PYTHONPATH=python $(BRIDGES)/bin/python -m pytest -q -m bridges -n $(JOBS) tests/bridges $(ARGS)
 
 # So do the engines of executors, each of which is optional.
 CLUSTER := .venv-cluster
@@ -120,7 +123,7 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 		--benchmark-sort name --benchmark-autosave $(BENCHES) $(ARGS)
 
 calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
-	$(PY) -m pytest -m calibration -n $(JOBS)
+	$(ONE) $(PY) -m pytest -m calibration -n $(JOBS)
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
 	$(PY) -m benches.mcmc.multiscale --out docs/calibration-multiscale.md
 	$(PY) -m benches.mcmc.modes --out docs/calibration-modes.md
@@ -150,7 +153,7 @@ docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
-	$(PY) -m pytest -p benchmark --benchmark-disable -n $(JOBS) --dist loadscope $(BENCHES) $(ARGS)
+	$(ONE) $(PY) -m pytest -p benchmark --benchmark-disable -n $(JOBS) --dist loadscope $(BENCHES) $(ARGS)
 
 # Six tenths for calls, three for files, one for kills.
 fuzz: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot ## Hostile calls, damaged files and kills for FUZZ_SECONDS (fuzz/README.md)

@@ -43,6 +43,7 @@ def test_gaussian_moments_reach_the_published_criterion(method: str) -> None:
     assert 0.90 <= np.mean(np.abs(pulls(problem, estimates)) < 2) <= 0.99
 
 
+@pytest.mark.calibration
 def test_one_model_under_a_hundred_laws_reaches_the_published_variance() -> None:
     problem = problems.beam()
     estimates = run(problem, range(20), n=20_000, weights="absolute")
@@ -70,7 +71,13 @@ def test_sobol_indices_reach_the_published_variance() -> None:
 @pytest.mark.parametrize("name", ["genz", "oring", "signed_moments"])
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"controls": "none"}, {"family": "t"}, {"family": "mixture"}, {"method": "mc"}],
+    [
+        {},
+        {"controls": "none"},
+        pytest.param({"family": "t"}, marks=pytest.mark.calibration),
+        pytest.param({"family": "mixture"}, marks=pytest.mark.calibration),
+        {"method": "mc"},
+    ],
     ids=lambda s: "-".join(map(str, s.values())) or "default",
 )
 def test_error_bars_are_calibrated(name: str, settings: dict[str, Any]) -> None:

@@ -29,14 +29,8 @@ import fermiac as fm
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "make",
-    [
-        gaussian,
-        pytest.param(student, marks=pytest.mark.calibration),
-        pytest.param(banana, marks=pytest.mark.calibration),
-    ],
-)
+@pytest.mark.calibration
+@pytest.mark.parametrize("make", [gaussian, student, banana])
 def test_error_bars_are_calibrated(make: Callable[[], Target]) -> None:
     pull = pulls(make(), range(120), n=50_000)
     assert 0.90 <= np.mean(np.abs(pull) < 2) <= 0.99

@@ -122,7 +122,7 @@ def test_failures_of_native_draws_are_told(library: Any) -> None:
     kernel = of.native(library.tail, np.array([2.0]))
 
     def run(x: float) -> None:
-        mcmc.sample(None, 1, kernel=kernel, init=[x], n_warmup=0, n_draws=2, rng=0)
+        mcmc.sample(None, 1, kernel=kernel, init=[x], n_chains=1, n_warmup=0, n_draws=2, rng=0)
 
     with pytest.raises(TargetError, match=r"chain 0, transition 0.*gave up: it returned 3"):
         run(-2e6)

@@ -18,10 +18,10 @@ TOKENS = 600
     [
         (0.7, 0.9, 0.0, "none", "mhrw"),
         (0.7, 0.9, 1.0, "srrw", "mhrw"),
-        (0.7, 0.9, 5.0, "srrw", "mhrw"),
-        (0.8, 0.8, 5.0, "srrw", "mhrw"),
+        pytest.param(0.7, 0.9, 5.0, "srrw", "mhrw", marks=pytest.mark.calibration),
+        pytest.param(0.8, 0.8, 5.0, "srrw", "mhrw", marks=pytest.mark.calibration),
         (1.0, 1.0, 2.0, "srrw", "mhrw"),
-        (0.9, 0.8, 5.0, "srrw", "mhrw"),
+        pytest.param(0.9, 0.8, 5.0, "srrw", "mhrw", marks=pytest.mark.calibration),
         # At stronger repellence this target is far from its linear law for long.
         (0.7, 0.9, 1.0, "hdt", "mhrw"),
         (0.7, 0.9, 1.0, "hdt", "mhda"),
