@@ -584,24 +584,40 @@ pub(crate) fn to_own(rows: &mut [f64], dim: usize, cut: &Cut, tree: Option<&Tree
 
 /// The part of a mixture whose density is the highest, for each of some rows.
 fn nearest(rows: &[f64], mixture: &Mixture) -> Vec<usize> {
-    let dim = mixture.parts[0].mean.len();
-    let mut out = Vec::with_capacity(rows.len() / dim);
-    let (mut tile, mut room) = (vec![V::ZERO; dim], Vec::new());
-    let mut best = [(0, f64::NEG_INFINITY); LANES];
-    for rows in rows.chunks(LANES * dim) {
-        into_tile(rows, dim, &mut tile);
-        best.fill((0, f64::NEG_INFINITY));
-        for (k, part) in mixture.parts.iter().enumerate() {
-            let densities = part.ln_densities::<false>(&tile, &mut room);
-            for (best, density) in best.iter_mut().zip(densities.0) {
-                if density > best.1 {
-                    *best = (k, density);
+    dispatch(Nearest { rows, mixture })
+}
+
+/// The search for these parts, without fused operations.
+struct Nearest<'a> {
+    rows: &'a [f64],
+    mixture: &'a Mixture,
+}
+
+impl Kernel for Nearest<'_> {
+    type Output = Vec<usize>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Vec<usize> {
+        let Self { rows, mixture } = self;
+        let dim = mixture.parts[0].mean.len();
+        let mut out = Vec::with_capacity(rows.len() / dim);
+        let (mut tile, mut room) = (vec![V::ZERO; dim], Vec::new());
+        let mut best = [(0, f64::NEG_INFINITY); LANES];
+        for rows in rows.chunks(LANES * dim) {
+            into_tile(rows, dim, &mut tile);
+            best.fill((0, f64::NEG_INFINITY));
+            for (k, part) in mixture.parts.iter().enumerate() {
+                let densities = part.ln_densities::<false>(&tile, &mut room);
+                for (best, density) in best.iter_mut().zip(densities.0) {
+                    if density > best.1 {
+                        *best = (k, density);
+                    }
                 }
             }
+            out.extend(best.iter().take(rows.len() / dim).map(|(k, _)| *k));
         }
-        out.extend(best.iter().take(rows.len() / dim).map(|(k, _)| *k));
+        out
     }
-    out
 }
 
 /// The logarithms of the densities of all parts at eight points.

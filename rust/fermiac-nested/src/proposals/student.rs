@@ -5,7 +5,7 @@ use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, packed_start};
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expv, ln, ln1pv, lnv};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln, ln1pv, lnv};
 use fermiac_base::special::ln_gamma;
 
 /// The degrees of freedom: tails that are heavier than those of most posteriors.
@@ -334,6 +334,7 @@ impl Kernel for SumsOf<'_> {
         };
         let mut sums = vec![none; n_parts];
         let (mut squares, mut logs) = (vec![V::ZERO; n_parts], vec![V::ZERO; n_parts]);
+        let mut shares = vec![V::ZERO; n_parts];
         let (mut tile, mut room) = (vec![V::ZERO; dim], Vec::new());
         // Rows of numbers that are padded to whole vectors.
         let blocks = dim.div_ceil(LANES);
@@ -355,11 +356,14 @@ impl Kernel for SumsOf<'_> {
                 logs[k] = part.ln_densities_at::<FMA>(squares[k]) + V::splat(lns[k]);
             }
             let ln_density = ln_sums::<FMA>(&logs);
+            for (share, log) in shares.iter_mut().zip(&logs) {
+                *share = expv::<false>(*log - ln_density);
+            }
             for (lane, row) in rows.chunks_exact(dim).enumerate() {
                 total += ln_density.0[lane];
                 padded(row, &mut of_row);
                 for k in 0..n_parts {
-                    let share = exp(logs[k].0[lane] - ln_density.0[lane]);
+                    let share = shares[k].0[lane];
                     if share < 1e-6 {
                         continue;
                     }

@@ -84,6 +84,13 @@ impl Columns {
         Self { n: points.len() / dim, columns: (0..dim).map(column).collect() }
     }
 
+    /// The columns of one of so many rows that they are enough to choose parents by, and no more.
+    pub(super) fn few(points: &[f64], dim: usize) -> Self {
+        let every = (points.len() / dim).div_ceil(2 * MOST_CHOSEN).max(1);
+        let rows = points.chunks_exact(dim).step_by(every);
+        Self::new(&rows.flatten().copied().collect::<Vec<f64>>(), dim)
+    }
+
     /// The pairs of child and parent that gain most together, without cycles, those of parents first.
     ///
     /// # Errors

@@ -235,7 +235,7 @@ impl Tree {
         context: &Context<'_>,
     ) -> Result<Option<Self>> {
         let columns = Columns::new(points, dim);
-        let pairs = Columns::new(&[points, tempered].concat(), dim).pairs(context)?;
+        let pairs = Columns::few(&[points, tempered].concat(), dim).pairs(context)?;
         if pairs.is_empty() {
             return Ok(None);
         }
