@@ -451,12 +451,12 @@ impl Run {
     }
 
     /// Some points drawn by their weights, of which none counts much more than others.
-    fn few_points(&self, weights: &[f64], which: u64) -> Result<Vec<f64>> {
+    fn few_points(&self, weights: &[f64]) -> Result<Vec<f64>> {
         let dim = self.circles.len();
         let mut weights = weights.to_vec();
         cut(&mut weights, WANTED * self.size());
         let size = (ess(&weights) as usize).clamp(2 * dim + 2, FEWER_POINTS);
-        let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | which << 20);
+        let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | OF_CURVES << 20);
         let chosen = resample(&weights, size, Scheme::Systematic, &mut stream)?;
         let rows = chosen.iter().flat_map(|&i| &self.record.u[i * dim..(i + 1) * dim]);
         Ok(rows.copied().collect())
@@ -535,7 +535,7 @@ impl Run {
             if !self.circles.contains(&true)
                 && let Some(first) = components[0].density()
             {
-                let rows = self.few_points(&of_wider, OF_CURVES)?;
+                let rows = self.few_points(&of_wider)?;
                 density.add_along(first, &rows, ALONG);
                 evenly = first.evenly_along(&rows);
             }

@@ -587,7 +587,7 @@ fn nearest(rows: &[f64], mixture: &Mixture) -> Vec<usize> {
     dispatch(Nearest { rows, mixture })
 }
 
-/// The search for these parts, without fused operations.
+/// The search for these parts, without fused operations: which part is nearest does not depend on the CPU.
 struct Nearest<'a> {
     rows: &'a [f64],
     mixture: &'a Mixture,

@@ -18,6 +18,8 @@ const SCALES: [usize; 4] = [CONSTANT, LINE, FEW, MANY];
 const TRIED: usize = 3;
 /// The share of the unit matrix in correlations, so that they have a factor.
 const RIDGE: f64 = 1e-9;
+/// The largest number of points by which parents are chosen.
+const MOST_PAIRED: usize = 8192;
 /// The largest number of points by which the functions of a branch are chosen, and that it is fitted to.
 const MOST_CHOSEN: usize = 4096;
 const MOST_POINTS: usize = 50_000;
@@ -84,9 +86,9 @@ impl Columns {
         Self { n: points.len() / dim, columns: (0..dim).map(column).collect() }
     }
 
-    /// The columns of one of so many rows that they are enough to choose parents by, and no more.
+    /// The columns of evenly spaced rows, as many as parents are chosen by.
     pub(super) fn few(points: &[f64], dim: usize) -> Self {
-        let every = (points.len() / dim).div_ceil(2 * MOST_CHOSEN).max(1);
+        let every = (points.len() / dim).div_ceil(MOST_PAIRED).max(1);
         let rows = points.chunks_exact(dim).step_by(every);
         Self::new(&rows.flatten().copied().collect::<Vec<f64>>(), dim)
     }
