@@ -16,7 +16,7 @@ import fermiac as fm
 
 Array = NDArray[np.float64]
 
-N_WALKERS = 200_000
+N_WALKERS = 80_000
 ALPHAS = [0.0, 1.0, 5.0, 50.0, 500.0]
 
 EDGES = [(0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (1, 3)]

@@ -5,14 +5,15 @@ mod bootstrap;
 mod cloud;
 mod ellipsoid;
 mod friends;
+mod lower;
 mod split;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod union;
 
+pub(crate) use self::lower::Lower;
 pub use self::tiles::Tiled;
-pub(crate) use self::tiles::norm_in_place;
 pub use self::union::Volume;
 
 use self::bootstrap::{Rounds, stretch};

@@ -103,49 +103,6 @@ pub(super) fn norms_of<const FMA: bool, const T: usize>(y: &[V], d: usize, w: &[
     norms_until::<FMA, T>(y, d, w, f64::INFINITY)
 }
 
-/// |W y|² of a tile of centred points, of which nothing is left: `y` becomes W y. The sums of four rows of W
-/// do not wait for each other, and stores of whole vectors keep them in registers.
-#[inline(always)]
-pub(crate) fn norm_in_place<const FMA: bool>(y: &mut [V], w: &[f64]) -> V {
-    let row = |i: usize| &w[packed_start(i)..packed_start(i + 1)];
-    // The last rows first: those before them need only the numbers before theirs.
-    let mut end = y.len();
-    while end >= GROUP {
-        let first = end - GROUP;
-        let mut rows = [w; GROUP];
-        for r in 0..GROUP {
-            rows[r] = &row(first + r)[..first];
-        }
-        let mut z = [V::ZERO; GROUP];
-        for (j, y) in y[..first].iter().enumerate() {
-            for r in 0..GROUP {
-                z[r] = y.mul_add::<FMA>(V::splat(rows[r][j]), z[r]);
-            }
-        }
-        let own = &mut y[first..end];
-        for r in 0..GROUP {
-            let corner = &row(first + r)[first..];
-            for k in 0..=r {
-                z[r] = own[k].mul_add::<FMA>(V::splat(corner[k]), z[r]);
-            }
-        }
-        own.copy_from_slice(&z);
-        end = first;
-    }
-    for i in (0..end).rev() {
-        let mut z = V::ZERO;
-        for (c, y) in row(i).iter().zip(&*y) {
-            z = y.mul_add::<FMA>(V::splat(*c), z);
-        }
-        y[i] = z;
-    }
-    let mut norm = V::ZERO;
-    for z in y {
-        norm = z.mul_add::<FMA>(*z, norm);
-    }
-    norm
-}
-
 /// |W y|² of `T` tiles of centred points, or numbers above `most` if all are above it.
 #[inline(always)]
 pub(super) fn norms_until<const FMA: bool, const T: usize>(
@@ -262,35 +219,5 @@ impl Kernel for Lloyd<'_> {
             }
         }
         (count.sum(), changed.sum() > 0.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Both<'a>(&'a [V], usize, &'a [f64]);
-
-    impl Kernel for Both<'_> {
-        type Output = [V; 2];
-
-        #[inline(always)]
-        fn run<const FMA: bool>(self) -> [V; 2] {
-            let Self(y, d, w) = self;
-            let [norm] = norms_of::<FMA, 1>(y, d, w);
-            [norm, norm_in_place::<FMA>(&mut y.to_vec(), w)]
-        }
-    }
-
-    #[test]
-    fn norms_in_place_are_the_same() {
-        for d in 1..14 {
-            let number = |i: usize| ((i * 37) % 101) as f64 / 7.0 - 6.0;
-            let y: Vec<V> =
-                (0..d).map(|j| V(std::array::from_fn(|l| number(3 * j + 11 * l)))).collect();
-            let w: Vec<f64> = (0..packed_start(d)).map(number).collect();
-            let [want, got] = dispatch(Both(&y, d, &w));
-            assert_eq!(want.0, got.0, "{d}");
-        }
     }
 }

@@ -167,8 +167,10 @@ pub struct Run {
     is_topped: bool,
     /// The share of the evidence that the prior mass above the level would have at the highest likelihood.
     rest: f64,
-    /// The number of rounds about the highest points alone.
+    /// The number of rounds about the highest points alone, and the ln of `rest` before the first of them and
+    /// at its least since then.
     n_topping: u32,
+    ln_rests: [f64; 2],
     /// The number of clusters of the last density.
     n_clusters: usize,
     /// The tree that straightens the coordinates of the last density for the power of a round.
@@ -247,6 +249,7 @@ impl Run {
             is_topped: false,
             rest: 1.0,
             n_topping: 0,
+            ln_rests: [0.0; 2],
             n_clusters: 1,
             tree: None,
             basins: Basins::new(&problem.circles(), problem.dim() + NEIGHBOURS, MANY),

@@ -88,6 +88,8 @@ const MOST_GROWTH: f64 = 4.0;
 const REST: f64 = 0.01;
 const MOST_TOPPING: u32 = 30;
 const MORE_TOPPING: u32 = 5;
+/// They end early if so many of them are far from it: at their mean rate, that share would not be reached.
+const FEW_TOPPING: u32 = 8;
 /// Known points where the target is so many times the density have laws of their own; passes over them,
 /// the largest number of a pass, and their share of a density. Points of a smaller share of the target
 /// do not count.
@@ -349,7 +351,21 @@ impl Run {
     fn tops(&self) -> bool {
         !self.is_topped
             && self.n_calm > 0
-            && self.n_topping < MOST_TOPPING + MORE_TOPPING * self.n_given_up
+            && self.n_topping < self.most_topping()
+            && !self.is_far_below()
+    }
+
+    fn most_topping(&self) -> u32 {
+        MOST_TOPPING + MORE_TOPPING * self.n_given_up
+    }
+
+    /// Whether the rounds about the highest points so far are too slow: those that are left would not bring
+    /// what the likelihoods above them could add below the share at which they end.
+    pub(super) fn is_far_below(&self) -> bool {
+        let [first, least] = self.ln_rests;
+        let n = self.n_topping;
+        let left = f64::from(self.most_topping().saturating_sub(n));
+        n >= FEW_TOPPING && least - ln(REST) > left * (first - least) / f64::from(n)
     }
 
     /// The number of draws of a round before it grows to refine a density.
@@ -397,6 +413,9 @@ impl Run {
             && self.tops()
             && let Some(top) = self.top(self.tree.clone(), &mut stream, context)?
         {
+            if self.n_topping == 0 {
+                self.ln_rests = [ln(self.rest); 2];
+            }
             let n = (TOP_ROUND * self.n_top()) as usize;
             let proposal = Proposal::new(vec![top], vec![1.0]);
             let u = proposal.draw(n, &mut stream, context)?;
@@ -490,6 +509,7 @@ impl Run {
         let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| ell - ln_q);
         let log_z = logs.fold(f64::NEG_INFINITY, ln_add);
         self.rest = exp(top + ln(sum) - log_z);
+        self.ln_rests[1] = self.ln_rests[1].min(ln(self.rest));
         self.is_topped = self.rest < REST || self.level == top;
     }
 

@@ -96,6 +96,28 @@ fn a_limit_can_be_raised() {
     assert_eq!(run.importance().unwrap().u, whole.importance().unwrap().u);
 }
 
+#[test]
+fn rounds_about_the_highest_points_end_early_if_they_are_too_slow() {
+    let (problem, _) = problem();
+    let mut run = Run::new(&problem, SETTINGS).unwrap();
+    // At most 30 of them, until the ln is below -4.6.
+    for (n, first, least, is_slow) in [
+        (7, 32.0, 24.0, false), // too few to tell
+        (8, 32.0, 24.0, true),  // at 1 a round 22 are left for 28.6
+        (8, 32.0, 20.0, false), // at 1.5 a round
+        (8, 5.0, 0.5, false),
+        (29, 5.0, -4.5, false),
+        (8, 5.0, 5.0, true),
+        (8, f64::INFINITY, f64::INFINITY, false), // not known
+    ] {
+        (run.n_topping, run.ln_rests) = (n, [first, least]);
+        assert_eq!(run.is_far_below(), is_slow, "{n} {first} {least}");
+    }
+    // More of them are allowed after a last sample was given up.
+    (run.n_topping, run.ln_rests, run.n_given_up) = (8, [32.0, 24.0], 2);
+    assert!(!run.is_far_below());
+}
+
 /// Points of a bent law in the square.
 fn bent(n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut stream = Stream::new(1, Domain::User, 0, 0);

@@ -1,6 +1,6 @@
 //! A normal copula on the unit cube, whose margins are piecewise linear in normal scores.
 
-use crate::bound::norm_in_place;
+use crate::bound::Lower;
 use fermiac_base::linalg::Cholesky;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, exp, ln};
@@ -221,8 +221,8 @@ pub(super) struct Copula {
     margins: Vec<Margin>,
     /// The factor of the correlations of scores.
     factor: Cholesky,
-    /// Its inverse, packed by rows.
-    inverse: Vec<f64>,
+    /// Its inverse.
+    inverse: Lower,
     ln_norm: f64,
 }
 
@@ -261,7 +261,7 @@ impl Copula {
         }
         let factor = Cholesky::new(&products, dim).ok()?;
         let ln_norm = -0.5 * factor.log_determinant() - dim as f64 * LN_SQRT_2PI;
-        let inverse = factor.inverse_lower();
+        let inverse = Lower::new(&factor.inverse_lower(), dim);
         Some(Self { margins, factor, inverse, ln_norm })
     }
 
@@ -313,7 +313,7 @@ impl Copula {
             sum = sum + slopes;
             room.push(scores);
         }
-        let norms = norm_in_place::<FMA>(room, &self.inverse);
+        let norms = self.inverse.norm_in_place::<FMA>(room);
         norms.mul_add::<FMA>(V::splat(-0.5), sum)
     }
 
@@ -329,7 +329,8 @@ impl Copula {
 }
 
 /// A coordinate within the open interval.
-fn inside(x: f64) -> f64 {
+#[inline(always)]
+pub(super) fn inside(x: f64) -> f64 {
     x.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON)
 }
 

@@ -1,7 +1,7 @@
 //! The mixture from which points are proposed: its fit, its density and its draws.
 
 use super::Weighted;
-use super::copula::Copula;
+use super::copula::{Copula, inside};
 use super::student::{Mixture, Student, into_tile, ln_sums};
 use super::tree::{Straightened, Tree, TreeCopula};
 use crate::chains::{Clusters, Cut};
@@ -195,6 +195,14 @@ impl Density {
         rows
     }
 
+    /// Moves points in these coordinates into the cube, for the laws that are on it: a tree may take those far
+    /// from the points that it was fitted to outside.
+    fn move_into_cube<const N: usize>(&self, points: [&mut Vec<f64>; N]) {
+        if self.tree.is_some() {
+            points.into_iter().flatten().for_each(|x| *x = inside(*x));
+        }
+    }
+
     fn add(&mut self, part: Part, weight: f64) {
         self.parts.push(part);
         self.weights.push(weight);
@@ -327,10 +335,11 @@ impl Density {
         context: &Context<'_>,
     ) -> Result<bool> {
         let dim = self.dim;
-        let (rows, u) = (self.own(points), self.own(known.u));
+        let (mut rows, mut u) = (self.own(points), self.own(known.u));
         if !self.add_mixture(&rows, share, context)? {
             return Ok(false);
         }
+        self.move_into_cube([&mut rows, &mut u]);
         if rows.len() < LEAST.max(2 * dim) * dim {
             return Ok(true);
         }
@@ -353,14 +362,18 @@ impl Density {
     /// Adds a copula with branches along the curves of another density, with a share, if all points of that
     /// one are one cluster: the coordinates that others depend on have the margins of some rows.
     pub(crate) fn add_along(&mut self, other: &Self, rows: &[f64], share: f64) {
-        let law = other.tree_law().and_then(|law| law.along(&other.own(rows), self.dim, false));
+        let mut rows = other.own(rows);
+        other.move_into_cube([&mut rows]);
+        let law = other.tree_law().and_then(|law| law.along(&rows, self.dim, false));
         self.add_parts(law.into_iter().map(|law| Part::Tree(Box::new(law))).collect(), share);
     }
 
     /// The law along the curves of this density, evenly within the range of some rows; `None` if it has no
     /// curves.
     pub(crate) fn evenly_along(&self, rows: &[f64]) -> Option<Self> {
-        let law = self.tree_law()?.along(&self.own(rows), self.dim, true)?;
+        let mut rows = self.own(rows);
+        self.move_into_cube([&mut rows]);
+        let law = self.tree_law()?.along(&rows, self.dim, true)?;
         Some(Self {
             dim: self.dim,
             cut: self.cut.clone(),
@@ -428,8 +441,9 @@ impl Density {
         context.poll()?;
         let n = points.len() as f64;
         let before = self.parts.len();
-        for ((rows, tempered), (u, weights)) in members.zip(&all) {
+        for ((mut rows, mut tempered), (u, weights)) in members.zip(&mut all) {
             context.poll()?;
+            self.move_into_cube([&mut rows, &mut tempered, u]);
             if rows.len() < LEAST.max(2 * dim) * dim {
                 continue;
             }
@@ -624,6 +638,8 @@ impl Kernel for Nearest<'_> {
 struct Logs<'a> {
     density: &'a Density,
     tile: Vec<V>,
+    /// The tile for laws on the cube, if coordinates are straightened.
+    in_cube: Vec<V>,
     straight: Straightened,
     room: Vec<V>,
     rotated: Vec<f64>,
@@ -632,31 +648,42 @@ struct Logs<'a> {
 
 impl<'a> Logs<'a> {
     fn new(density: &'a Density) -> Self {
-        let (tile, of_parts) = (vec![V::ZERO; density.dim], vec![V::ZERO; density.parts.len()]);
-        let straight = Straightened::new();
-        Self { density, tile, straight, room: Vec::new(), rotated: Vec::new(), of_parts }
+        Self {
+            density,
+            tile: vec![V::ZERO; density.dim],
+            in_cube: Vec::new(),
+            straight: Straightened::new(),
+            room: Vec::new(),
+            rotated: Vec::new(),
+            of_parts: vec![V::ZERO; density.parts.len()],
+        }
     }
 
     /// Computes those at no more than eight rows, with other terms added.
     #[inline(always)]
     fn fill<const FMA: bool>(&mut self, rows: &[f64], terms: &[f64]) {
-        let Self { density, tile, straight, room, rotated, of_parts } = self;
+        let Self { density, tile, in_cube, straight, room, rotated, of_parts } = self;
         rotated.clear();
         rotated.extend_from_slice(rows);
         rotated.chunks_exact_mut(density.dim).for_each(|row| density.cut.rotate(row));
         into_tile(rotated, density.dim, tile);
         straight.clear();
-        let slopes = match &density.tree {
-            Some(tree) => tree.straighten::<FMA>(tile),
-            None => V::ZERO,
-        };
+        let (mut slopes, mut slopes_in_cube, mut inner) = (V::ZERO, V::ZERO, &*tile);
+        if let Some(tree) = &density.tree {
+            slopes = tree.straighten::<FMA>(tile);
+            in_cube.clone_from(tile);
+            slopes_in_cube = tree.move_into_cube(in_cube, slopes);
+            inner = in_cube;
+        }
         for ((log, part), term) in of_parts.iter_mut().zip(&density.parts).zip(terms) {
             *log = V::splat(*term)
                 + match part {
                     Part::Cube => V::ZERO,
                     Part::Student(law) => law.ln_densities::<FMA>(tile, room) + slopes,
-                    Part::Copula(law) => law.ln_densities::<FMA>(tile, room) + slopes,
-                    Part::Tree(law) => law.ln_densities::<FMA>(tile, straight, room) + slopes,
+                    Part::Copula(law) => law.ln_densities::<FMA>(inner, room) + slopes_in_cube,
+                    Part::Tree(law) => {
+                        law.ln_densities::<FMA>(inner, straight, room) + slopes_in_cube
+                    }
                 };
         }
     }

@@ -1,8 +1,8 @@
 //! Mixtures of multivariate Student's t laws, fitted by expectation and maximisation.
 
-use crate::bound::norm_in_place;
+use crate::bound::Lower;
 use fermiac_base::Result;
-use fermiac_base::linalg::{Cholesky, packed_start};
+use fermiac_base::linalg::{Cholesky, add_gram, packed, packed_len, packed_start};
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln, ln1pv, lnv};
@@ -23,6 +23,8 @@ const MOST_SPLIT: usize = 32;
 /// While the parts have fewer entries of scale matrices, splits go on even if one did not pay: halves
 /// of many modes are not better than the whole.
 const CHEAP: usize = 200;
+/// Points with a smaller share in a part do not count for it.
+const LEAST_SHARE: f64 = 1e-6;
 /// Points of one task.
 const ROWS: usize = 256;
 /// Steps of the power iteration for a major axis.
@@ -34,8 +36,8 @@ pub(super) struct Student {
     pub(super) mean: Vec<f64>,
     /// The factor of the scale matrix.
     pub(super) factor: Cholesky,
-    /// The inverse of the factor, packed by rows.
-    inverse: Vec<f64>,
+    /// The inverse of the factor.
+    inverse: Lower,
     df: f64,
     ln_norm: f64,
 }
@@ -47,7 +49,7 @@ impl Student {
             - ln_gamma(0.5 * df)
             - 0.5 * d * ln(df * std::f64::consts::PI)
             - 0.5 * factor.log_determinant();
-        let inverse = factor.inverse_lower();
+        let inverse = Lower::new(&factor.inverse_lower(), mean.len());
         Self { mean, factor, inverse, df, ln_norm }
     }
 
@@ -83,7 +85,7 @@ impl Student {
         for (x, mean) in tile.iter().zip(&self.mean) {
             room.push(*x - V::splat(*mean));
         }
-        norm_in_place::<FMA>(room, &self.inverse)
+        self.inverse.norm_in_place::<FMA>(room)
     }
 
     /// The ln of the density for these squares.
@@ -98,6 +100,44 @@ impl Student {
     #[inline(always)]
     pub(super) fn ln_densities<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {
         self.ln_densities_at::<FMA>(self.squares::<FMA>(tile, room))
+    }
+
+    /// The sums over some rows, of which the places, the shares in this part and the squared distances are given.
+    #[inline(always)]
+    fn sums_of<const FMA: bool>(&self, rows: &[f64], chosen: &[(usize, f64, f64)]) -> Sums {
+        let dim = self.mean.len();
+        // Whole blocks of columns are summed in registers; what they lack is zero.
+        let p = dim.next_multiple_of(4);
+        let mut columns = vec![V::ZERO; chosen.len().div_ceil(LANES) * p];
+        let mut offsets = vec![V::ZERO; dim];
+        let (mut all_shares, mut all_weights) = (0.0, 0.0);
+        for (chosen, columns) in chosen.chunks(LANES).zip(columns.chunks_exact_mut(p)) {
+            let mut weights = V::ZERO;
+            for (lane, (_, share, square)) in chosen.iter().enumerate() {
+                weights.0[lane] = share * (DF + dim as f64) / (DF + square);
+                all_shares += share;
+                all_weights += weights.0[lane];
+            }
+            let roots = weights.map(f64::sqrt);
+            for (j, (column, sum)) in columns.iter_mut().zip(&mut offsets).enumerate() {
+                let mut x = V::splat(self.mean[j]);
+                for (lane, (i, ..)) in chosen.iter().enumerate() {
+                    x.0[lane] = rows[i * dim + j];
+                }
+                let offset = x - V::splat(self.mean[j]);
+                *sum = offset.mul_add::<FMA>(weights, *sum);
+                *column = offset * roots;
+            }
+        }
+        let mut gram = vec![0.0; packed_len(p)];
+        add_gram::<FMA>(&columns, p, 0, 1, &mut gram);
+        let products = (0..dim).flat_map(|i| (0..=i).map(move |j| packed(p, j, i)));
+        Sums {
+            shares: all_shares,
+            weights: all_weights,
+            offsets: offsets.into_iter().map(V::sum).collect(),
+            products: products.map(|at| gram[at]).collect(),
+        }
     }
 
     /// Draws a point.
@@ -326,76 +366,37 @@ impl Kernel for SumsOf<'_> {
     fn run<const FMA: bool>(self) -> (Vec<Sums>, f64) {
         let Self { mixture, rows, dim, lns } = self;
         let n_parts = mixture.parts.len();
-        let none = Sums {
-            shares: 0.0,
-            weights: 0.0,
-            offsets: vec![0.0; dim],
-            products: vec![0.0; packed_start(dim)],
-        };
-        let mut sums = vec![none; n_parts];
-        let (mut squares, mut logs) = (vec![V::ZERO; n_parts], vec![V::ZERO; n_parts]);
-        let mut shares = vec![V::ZERO; n_parts];
+        let n_tiles = (rows.len() / dim).div_ceil(LANES);
+        // One for each part and tile.
+        let mut squares = vec![V::ZERO; n_parts * n_tiles];
+        let mut shares = squares.clone();
         let (mut tile, mut room) = (vec![V::ZERO; dim], Vec::new());
-        // Rows of numbers that are padded to whole vectors.
-        let blocks = dim.div_ceil(LANES);
-        let padded = |numbers: &[f64], to: &mut Vec<V>| {
-            to.clear();
-            to.extend(numbers.chunks(LANES).map(|numbers| V::padded(numbers, 0.0)));
-        };
-        let mut means = vec![Vec::new(); n_parts];
-        for (part, mean) in mixture.parts.iter().zip(&mut means) {
-            padded(&part.mean, mean);
-        }
-        let n_products = (0..dim).map(|i| i / LANES + 1).sum();
-        let mut products = vec![vec![V::ZERO; n_products]; n_parts];
-        let (mut of_row, mut offset, mut total) = (Vec::new(), vec![V::ZERO; blocks], 0.0);
-        for rows in rows.chunks(LANES * dim) {
+        let (mut logs, mut total) = (vec![V::ZERO; n_parts], 0.0);
+        for (t, rows) in rows.chunks(LANES * dim).enumerate() {
             into_tile(rows, dim, &mut tile);
             for (k, part) in mixture.parts.iter().enumerate() {
-                squares[k] = part.squares::<FMA>(&tile, &mut room);
-                logs[k] = part.ln_densities_at::<FMA>(squares[k]) + V::splat(lns[k]);
+                let square = part.squares::<FMA>(&tile, &mut room);
+                logs[k] = part.ln_densities_at::<FMA>(square) + V::splat(lns[k]);
+                squares[k * n_tiles + t] = square;
             }
             let ln_density = ln_sums::<FMA>(&logs);
-            for (share, log) in shares.iter_mut().zip(&logs) {
-                *share = expv::<false>(*log - ln_density);
+            for (k, log) in logs.iter().enumerate() {
+                shares[k * n_tiles + t] = expv::<FMA>(*log - ln_density);
             }
-            for (lane, row) in rows.chunks_exact(dim).enumerate() {
-                total += ln_density.0[lane];
-                padded(row, &mut of_row);
-                for k in 0..n_parts {
-                    let share = shares[k].0[lane];
-                    if share < 1e-6 {
-                        continue;
-                    }
-                    let weight = share * (DF + dim as f64) / (DF + squares[k].0[lane]);
-                    let (sums, products) = (&mut sums[k], &mut products[k]);
-                    sums.shares += share;
-                    sums.weights += weight;
-                    for ((o, x), mean) in offset.iter_mut().zip(&of_row).zip(&means[k]) {
-                        *o = *x - *mean;
-                    }
-                    let mut at = 0;
-                    for (i, sum) in sums.offsets.iter_mut().enumerate() {
-                        let by = weight * offset[i / LANES].0[i % LANES];
-                        *sum += by;
-                        let products = &mut products[at..][..=i / LANES];
-                        for (sum, o) in products.iter_mut().zip(&offset) {
-                            *sum = *sum + V::splat(by) * *o;
-                        }
-                        at += products.len();
-                    }
+            total += ln_density.0[..rows.len() / dim].iter().sum::<f64>();
+        }
+        let mut sums = Vec::with_capacity(n_parts);
+        let mut chosen = Vec::new();
+        for (k, part) in mixture.parts.iter().enumerate() {
+            chosen.clear();
+            for (i, _) in rows.chunks_exact(dim).enumerate() {
+                let (at, lane) = (k * n_tiles + i / LANES, i % LANES);
+                let share = shares[at].0[lane];
+                if share >= LEAST_SHARE {
+                    chosen.push((i, share, squares[at].0[lane]));
                 }
             }
-        }
-        for (sums, products) in sums.iter_mut().zip(&products) {
-            let mut left = &products[..];
-            for i in 0..dim {
-                let (row, rest) = left.split_at(i / LANES + 1);
-                let numbers = row.iter().flat_map(|sums| &sums.0);
-                let to = &mut sums.products[packed_start(i)..packed_start(i + 1)];
-                to.iter_mut().zip(numbers).for_each(|(to, sum)| *to = *sum);
-                left = rest;
-            }
+            sums.push(part.sums_of::<FMA>(rows, &chosen));
         }
         (sums, total)
     }

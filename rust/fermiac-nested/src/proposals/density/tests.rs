@@ -113,6 +113,50 @@ fn a_region_that_all_laws_lack_has_laws_of_its_own() {
 }
 
 #[test]
+fn laws_on_the_cube_hold_where_a_tree_leads_out_of_it() {
+    // A tree whose scales fall towards a place where points are wide.
+    let context = Context::serial();
+    let mut stream = Stream::new(8, Domain::User, 0, 0);
+    let mut rows = |low: f64, ln_scale: &dyn Fn(f64) -> f64| -> Vec<f64> {
+        let mut row = || {
+            let x = low + 0.35 * stream.uniform();
+            [x, (0.5 + exp(ln_scale(x)) * stream.normal()).clamp(0.01, 0.99)]
+        };
+        (0..2000).flat_map(|_| row()).collect()
+    };
+    let funnel = rows(0.6, &|x| ln(0.1) + 8.0 * (x - 0.95));
+    let wide = rows(0.1, &|_| ln(0.1));
+    let (labels, weights) = (vec![0; 2000], vec![1.0; 2000]);
+    let fit = |points: &[f64], tree: Option<Arc<Tree>>| {
+        let start = Start {
+            points,
+            labels: &labels,
+            tempered: points,
+            tempered_labels: &labels,
+            cut: Cut::default(),
+            weighted: Some(Weighted { u: points, weights: &weights }),
+            tree,
+        };
+        Density::fit(start, 2, &context).unwrap().unwrap()
+    };
+    let tree = fit(&funnel, None).branches().cloned();
+    let density = fit(&wide, tree);
+    let own = density.own(&wide);
+    let is_outside = |x: &&f64| **x <= 0.0 || **x >= 1.0;
+    assert!(own.iter().filter(is_outside).count() > 1000);
+    assert!(density.parts.iter().any(|part| matches!(part, Part::Copula(_))));
+    // The mean of 1 / q over the draws is the share of the cube where q is above 0: all of it.
+    let mut drawn = Vec::new();
+    density.draw(100_000, &mut stream, &mut drawn).unwrap();
+    let logs = density.ln_densities(&drawn, &context).unwrap();
+    let mean = logs.iter().map(|l| exp(-l)).sum::<f64>() / 1e5;
+    let square = logs.iter().map(|l| exp(-2.0 * l)).sum::<f64>() / 1e5;
+    let error = ((square - mean * mean) / 1e5).sqrt();
+    assert!((mean - 1.0).abs() < 4.0 * error, "{mean} {error}");
+    assert!(error < 0.02, "{error}");
+}
+
+#[test]
 fn laws_about_peaks_have_their_covariance() {
     let context = Context::serial();
     for (covariance, is_known) in [(vec![1e-4, 0.0, 0.0, 1e-6], true), (Vec::new(), false)] {

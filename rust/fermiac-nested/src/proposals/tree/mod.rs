@@ -12,7 +12,7 @@ mod design;
 mod fit;
 
 use super::Weighted;
-use super::copula::Copula;
+use super::copula::{Copula, inside};
 use super::student::into_tile;
 use design::tiles;
 use fermiac_base::Result;
@@ -283,14 +283,15 @@ impl Tree {
         sum
     }
 
-    /// Straightens eight rows, of which those outside of the cube have the ln of a determinant of 0.
+    /// Moves eight straightened rows into the cube; returns the ln of the determinants, which is that of 0 for
+    /// those that were outside.
     #[inline(always)]
-    fn straighten_inside<const FMA: bool>(&self, tile: &mut [V]) -> V {
-        let mut sum = self.straighten::<FMA>(tile);
+    pub(super) fn move_into_cube(&self, tile: &mut [V], slopes: V) -> V {
+        let mut sum = slopes;
         for Branch { child, .. } in &self.branches {
             let w = &mut tile[*child];
             sum = sum.zip(*w, |sum, w| if w > 0.0 && w < 1.0 { sum } else { f64::NEG_INFINITY });
-            *w = w.map(|w| w.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON));
+            *w = w.map(inside);
         }
         sum
     }
@@ -400,7 +401,7 @@ impl TreeCopula {
     pub(super) fn with(tree: Arc<Tree>, points: &[f64], dim: usize) -> Option<Self> {
         let mut straight = points.to_vec();
         tree.straighten_rows(&mut straight, dim);
-        straight.iter_mut().for_each(|x| *x = x.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON));
+        straight.iter_mut().for_each(|x| *x = inside(*x));
         Some(Self { tree, copula: Copula::fit(&straight, dim)?, is_wider: false })
     }
 
@@ -446,7 +447,8 @@ impl TreeCopula {
         if !straight.tree.as_ref().is_some_and(|tree| Arc::ptr_eq(tree, &self.tree)) {
             straight.tile.clear();
             straight.tile.extend_from_slice(tile);
-            straight.slopes = self.tree.straighten_inside::<FMA>(&mut straight.tile);
+            let slopes = self.tree.straighten::<FMA>(&mut straight.tile);
+            straight.slopes = self.tree.move_into_cube(&mut straight.tile, slopes);
             straight.tree = Some(Arc::clone(&self.tree));
         }
         self.copula.ln_densities::<FMA>(&straight.tile, room) + straight.slopes
