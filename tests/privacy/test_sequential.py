@@ -109,8 +109,8 @@ def test_an_audit_stops_at_the_rejection_of_a_claim() -> None:
     path = a.log_e_values(1.0)
     assert path[-1] >= np.log(20) > path[:-1].max()
     assert "rejected" in repr(a)
-    true = [audit_sequential(*_answers(1.0, 120, s), claim=1.0, threshold=0.5) for s in range(20)]
-    assert 0 < sum(a.rejected for a in true) <= stats.binom.ppf(0.9999, 20, 0.05)
+    true = [audit_sequential(*_answers(1.0, 120, s), claim=1.0, threshold=0.5) for s in range(30)]
+    assert 0 < sum(a.rejected for a in true) <= stats.binom.ppf(0.9999, 30, 0.05)
     assert {a.members.size for a in true if not a.rejected} == {120}
 
 
