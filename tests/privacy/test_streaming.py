@@ -160,7 +160,7 @@ def test_the_memory_does_not_grow_with_the_rows() -> None:
         assert seen == 20 * n_batches
         return most / 2**20
 
-    few, many = min(peak(3), peak(3)), peak(60)
+    few, many = min(peak(3), peak(3)), peak(30)
     assert many < few + 0.3, (few, many)
 
 
