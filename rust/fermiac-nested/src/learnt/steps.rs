@@ -88,8 +88,10 @@ const MOST_GROWTH: f64 = 4.0;
 const REST: f64 = 0.01;
 const MOST_TOPPING: u32 = 30;
 const MORE_TOPPING: u32 = 5;
-/// They end early if so many of them are far from it: at their mean rate, that share would not be reached.
+/// They end early if so many of them are far from it: at this multiple of their mean rate, that share would not be
+/// reached.
 const FEW_TOPPING: u32 = 8;
+const FASTER: f64 = 2.0;
 /// Known points where the target is so many times the density have laws of their own; passes over them,
 /// the largest number of a pass, and their share of a density. Points of a smaller share of the target
 /// do not count.
@@ -365,7 +367,7 @@ impl Run {
         let [first, least] = self.ln_rests;
         let n = self.n_topping;
         let left = f64::from(self.most_topping().saturating_sub(n));
-        n >= FEW_TOPPING && least - ln(REST) > left * (first - least) / f64::from(n)
+        n >= FEW_TOPPING && least - ln(REST) > FASTER * left * (first - least) / f64::from(n)
     }
 
     /// The number of draws of a round before it grows to refine a density.

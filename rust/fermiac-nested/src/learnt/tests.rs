@@ -103,8 +103,9 @@ fn rounds_about_the_highest_points_end_early_if_they_are_too_slow() {
     // At most 30 of them, until the ln is below -4.6.
     for (n, first, least, is_slow) in [
         (7, 32.0, 24.0, false), // too few to tell
-        (8, 32.0, 24.0, true),  // at 1 a round 22 are left for 28.6
-        (8, 32.0, 20.0, false), // at 1.5 a round
+        (8, 32.0, 28.0, true),  // at 2 · 0.5 a round 22 are left for 32.6
+        (8, 32.0, 24.0, false), // at 2 · 1 a round
+        (20, 32.0, 16.0, true), // at 2 · 0.8 a round 10 are left for 20.6
         (8, 5.0, 0.5, false),
         (29, 5.0, -4.5, false),
         (8, 5.0, 5.0, true),
@@ -114,7 +115,7 @@ fn rounds_about_the_highest_points_end_early_if_they_are_too_slow() {
         assert_eq!(run.is_far_below(), is_slow, "{n} {first} {least}");
     }
     // More of them are allowed after a last sample was given up.
-    (run.n_topping, run.ln_rests, run.n_given_up) = (8, [32.0, 24.0], 2);
+    (run.n_topping, run.ln_rests, run.n_given_up) = (20, [32.0, 16.0], 2);
     assert!(!run.is_far_below());
 }
 
