@@ -2,27 +2,27 @@
 
 use crate::simd::V;
 
-/// Columns per register block: 16 accumulators and 8 loads for 16 products.
-const BLOCK: usize = 4;
+/// Columns per register block: 16 accumulators and 8 loads for 16 products. Whole blocks are the fastest.
+pub const GRAM_BLOCK: usize = 4;
 
 /// Adds Σ yᵢⱼ yᵢₖ (j ≤ k) over the tiles `first`, `first + step`, … of `y` (tiles × p) to the
 /// packed upper triangle `out`. The order of summation depends on the tiles alone.
 #[inline(always)]
 pub fn add_gram<const FMA: bool>(y: &[V], p: usize, first: usize, step: usize, out: &mut [f64]) {
-    for j0 in (0..p).step_by(BLOCK) {
-        for k0 in (j0..p).step_by(BLOCK) {
-            let (nj, nk) = ((p - j0).min(BLOCK), (p - k0).min(BLOCK));
-            let mut sums = [[V::ZERO; BLOCK]; BLOCK];
+    for j0 in (0..p).step_by(GRAM_BLOCK) {
+        for k0 in (j0..p).step_by(GRAM_BLOCK) {
+            let (nj, nk) = ((p - j0).min(GRAM_BLOCK), (p - k0).min(GRAM_BLOCK));
+            let mut sums = [[V::ZERO; GRAM_BLOCK]; GRAM_BLOCK];
             let tiles = y.chunks_exact(p).skip(first).step_by(step);
-            if nj == BLOCK && nk == BLOCK {
+            if nj == GRAM_BLOCK && nk == GRAM_BLOCK {
                 // These sums have no changing indices, and so they stay in registers.
-                let mut whole = [[V::ZERO; BLOCK]; BLOCK];
+                let mut whole = [[V::ZERO; GRAM_BLOCK]; GRAM_BLOCK];
                 for tile in tiles {
-                    let (a, b) = (&tile[j0..j0 + BLOCK], &tile[k0..k0 + BLOCK]);
+                    let (a, b) = (&tile[j0..j0 + GRAM_BLOCK], &tile[k0..k0 + GRAM_BLOCK]);
                     let b = [b[0], b[1], b[2], b[3]];
-                    for j in 0..BLOCK {
+                    for j in 0..GRAM_BLOCK {
                         let a = a[j];
-                        for k in 0..BLOCK {
+                        for k in 0..GRAM_BLOCK {
                             whole[j][k] = a.mul_add::<FMA>(b[k], whole[j][k]);
                         }
                     }

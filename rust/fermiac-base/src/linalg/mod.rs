@@ -8,6 +8,6 @@ mod triangle;
 
 pub use cholesky::{Cholesky, dot, packed_start};
 pub use eigen::SymmetricEigen;
-pub use gram::{add_gram, packed, packed_len};
+pub use gram::{GRAM_BLOCK, add_gram, packed, packed_len};
 pub use rows::Rows;
 pub use triangle::Triangle;

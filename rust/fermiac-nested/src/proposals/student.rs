@@ -2,7 +2,7 @@
 
 use crate::bound::Lower;
 use fermiac_base::Result;
-use fermiac_base::linalg::{Cholesky, add_gram, packed, packed_len, packed_start};
+use fermiac_base::linalg::{Cholesky, GRAM_BLOCK, add_gram, packed, packed_len, packed_start};
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln, ln1pv, lnv};
@@ -107,7 +107,7 @@ impl Student {
     fn sums_of<const FMA: bool>(&self, rows: &[f64], chosen: &[(usize, f64, f64)]) -> Sums {
         let dim = self.mean.len();
         // Whole blocks of columns are summed in registers; what they lack is zero.
-        let p = dim.next_multiple_of(4);
+        let p = dim.next_multiple_of(GRAM_BLOCK);
         let mut columns = vec![V::ZERO; chosen.len().div_ceil(LANES) * p];
         let mut offsets = vec![V::ZERO; dim];
         let (mut all_shares, mut all_weights) = (0.0, 0.0);
