@@ -218,6 +218,36 @@ def test_no_mode_of_many_is_lost() -> None:
         assert len(mine) > 0.2 * mass * len(w), (i, j)
 
 
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_a_mode_among_many_maxima_is_not_lost() -> None:
+    """A sinusoid, observed at whole times: three frequencies have a third of the posterior each.
+
+    Rounds do not find the peak of one of them, climbs from the tops of basins with few points do.
+    A run that a limit ends within these climbs goes on with the same bits.
+    """
+    times, noise = np.arange(24.0), 0.4 * np.random.default_rng(7).normal(size=24)
+    observed = 0.5 + np.sin(2.0 * math.pi * 0.2 * times) + noise
+    sizes: list[int] = []
+
+    def sinusoid(x: Array) -> Array:
+        sizes.append(len(x))
+        wave = np.sin(2.0 * math.pi * np.outer(x[:, 0], times) + x[:, 1:2])
+        return np.asarray(-((x[:, 2:3] * wave + x[:, 3:] - observed) ** 2).sum(axis=1) / 0.32)
+
+    prior = fm.distributions.Uniform([0.0, 0.0, 0.0, -4.0], [1.5, 2.0 * math.pi, 4.0, 4.0])
+
+    r = run(sinusoid, prior, periodic=[1], rng=1)
+    for frequency in (0.2, 0.8, 1.2):
+        mine = r._weights()[np.abs(r.draws[:, 0] - frequency) < 0.1]
+        assert abs(mine.sum() - 1.0 / 3.0) < 5.0 * math.sqrt(mine @ mine)
+    # Climbs are made in small batches, rounds and the last sample in larger ones.
+    last = max(k for k in range(len(sizes) - 10) if max(sizes[k : k + 10]) <= 100)
+    short = run(sinusoid, prior, periodic=[1], rng=1, max_evals=sum(sizes[: last + 5]))
+    assert short.status == "stopped"
+    assert short.n_evals < 0.9 * r.n_evals
+    assert same(short.extend(), r)
+
+
 def funnel(x: Array) -> Array:
     """The log-density of a funnel in four dimensions."""
     squares = (x[:, 1:] ** 2).sum(axis=1)

@@ -6,9 +6,10 @@
 //! number of points allows. Densities follow locations and scales of coordinates that depend on others
 //! (`proposals/tree`). Modes are told apart by valleys between points. If draws from the prior have
 //! seen several, climbs lead to their peaks, and a round is drawn about these. Modes with too few points
-//! for the power of a round get points of their own. Then more rounds improve the density while that
-//! pays. The evidence is estimated from a last sample of a fixed density, which no point depends on. If
-//! few of its points carry the weights, they become a round, and there are more rounds.
+//! for the power of a round get points of their own; if some still have too few after a number of rounds,
+//! climbs from their tops tell whether they count. More rounds improve the density while that pays. The
+//! evidence is estimated from a last sample of a fixed density, which no point depends on. If few of its
+//! points carry the weights, they become a round, and there are more rounds.
 //!
 //! A run is a function of the log-likelihoods of its points alone: what is saved are the points, and a
 //! run that resumes makes the same steps with known answers.
@@ -184,10 +185,12 @@ pub struct Run {
     /// the posterior is not known.
     n_tests: usize,
     n_open: usize,
-    /// The number of points before the search for the peaks of basins, once it has begun, and whether it
-    /// has ended.
+    /// The number of points before the search for peaks that is under way.
     searched: Option<usize>,
-    is_searched: bool,
+    /// Whether the search after the draws from the prior has ended, and the later one.
+    is_searched: [bool; 2],
+    /// The tops of basins from which climbs of the later search have come to their ends.
+    settled: Vec<usize>,
     /// The number of last samples that were given up.
     n_given_up: u32,
     /// The number of last samples whose density was fitted anew after the first draws.
@@ -258,7 +261,8 @@ impl Run {
             n_tests: 0,
             n_open: 0,
             searched: None,
-            is_searched: false,
+            is_searched: [false; 2],
+            settled: Vec::new(),
             n_given_up: 0,
             n_fitted_anew: 0,
             answers: EvalBuffer::default(),

@@ -30,8 +30,10 @@ const MOST_EDGES: usize = 3;
 const MOST_SHARE: f64 = 0.3;
 /// Basins that cannot have more than this share of the target are left alone, once points were drawn so
 /// often about their tops.
-const NEGLIGIBLE: f64 = 1e-4;
+pub(super) const NEGLIGIBLE: f64 = 1e-4;
 const TRIES: u32 = 3;
+/// The largest number of climbs of a later search for peaks.
+const CLIMBS: usize = 20;
 /// The scale of the first law about a top, in distances to the next higher basin, and the factor after
 /// each try.
 const FIRST_SCALE: f64 = 0.5;
@@ -42,6 +44,15 @@ const WIDER: f64 = 3.0;
 /// The least scale, in the same distances, and the distance of a basin that is higher than all.
 const LEAST_SCALE: f64 = 1e-4;
 const LONE_SCALE: f64 = 0.1;
+
+/// A basin with too few points for a power.
+pub(super) struct Open {
+    /// The ln of the most that it can add to the evidence.
+    bound: f64,
+    pub(super) basin: Basin,
+    /// The power for which it has enough of them.
+    reached: f64,
+}
 
 /// A density about the tops of basins, these tops, and its share of a round.
 pub(super) struct Search {
@@ -77,20 +88,27 @@ impl Run {
         Ok(())
     }
 
-    /// The laws about basins with too few points for a power, for a round of `n` points; and the number
-    /// of such basins.
-    pub(super) fn search(&self, power: f64, n: usize) -> (Option<Search>, usize) {
+    /// The ln of the evidence at a power of the likelihood, by all points of rounds.
+    pub(super) fn log_evidence(&self, power: f64) -> f64 {
+        let ell = &self.record.ell[..self.n_explored()];
+        let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| power * ell - ln_q);
+        logs.filter(|log| !log.is_nan()).fold(f64::NEG_INFINITY, ln_add)
+    }
+
+    /// The basins with too few points for a power, those that could count most first.
+    pub(super) fn open_basins(&self, power: f64) -> Vec<Open> {
         let dim = self.circles.len();
         let basins = self.basins.all();
         if basins.len() < 2 {
-            return (None, 0);
+            return Vec::new();
         }
-        let ell = &self.record.ell[..self.n_explored()];
-        let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| power * ell - ln_q);
-        let log_z = logs.filter(|log| !log.is_nan()).fold(f64::NEG_INFINITY, ln_add);
-        let mut open: Vec<(f64, &Basin, f64)> = Vec::new();
-        for basin in &basins {
-            let (ell, ln_q) = self.of(basin);
+        let log_z = self.log_evidence(power);
+        let mut open = Vec::new();
+        for basin in basins {
+            if self.settled.contains(&basin.top) {
+                continue;
+            }
+            let (ell, ln_q) = self.of(&basin);
             let wanted = (EACH * dim + LEAST) as f64;
             let reached = power_of(&ell, &ln_q, 0.0, wanted).min(power);
             let is_filled = reached == power
@@ -103,14 +121,22 @@ impl Run {
             let bound = terms.fold(f64::NEG_INFINITY, ln_add) + (power - reached) * top;
             let is_negligible = bound < log_z + ln(NEGLIGIBLE);
             if basin.tries < TRIES || !is_negligible {
-                open.push((bound, basin, reached));
+                open.push(Open { bound, basin, reached });
             }
         }
-        open.sort_by(|a, b| b.0.total_cmp(&a.0));
+        open.sort_by(|a, b| b.bound.total_cmp(&a.bound));
+        open
+    }
+
+    /// The laws about basins with too few points for a power, for a round of `n` points; and the number
+    /// of such basins.
+    pub(super) fn search(&self, power: f64, n: usize) -> (Option<Search>, usize) {
+        let dim = self.circles.len();
+        let open = self.open_basins(power);
         let n_open = open.len();
         let each = (DRAWN_EACH * dim + 2).max(LEAST_DRAWN) as f64 / n as f64;
         let (mut laws, mut shares, mut tops, mut share) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
-        for (_, basin, reached) in open {
+        for Open { basin, reached, .. } in &open {
             let (centre, scale) = self.climb(basin);
             // A half of the draws about an edge lies outside, where no call is made.
             let edges = centre.iter().enumerate().filter(|(i, x)| {
@@ -123,12 +149,12 @@ impl Run {
             }
             share += of_basin;
             // Half of the draws climb, and half fill the basin.
-            if reached > 0.0 {
+            if *reached > 0.0 {
                 let (ell, ln_q) = self.of(basin);
-                laws.push(self.law(basin, &weights(&ell, &ln_q, reached)));
+                laws.push(self.law(basin, &weights(&ell, &ln_q, *reached)));
                 shares.push(0.5 * of_basin);
             }
-            shares.push(if reached > 0.0 { 0.5 * of_basin } else { of_basin });
+            shares.push(if *reached > 0.0 { 0.5 * of_basin } else { of_basin });
             laws.push((centre, scale));
             tops.push(basin.top);
         }
@@ -136,6 +162,22 @@ impl Run {
             Density::of_laws(laws, &shares, dim).map(|density| Search { density, tops, share }),
             n_open,
         )
+    }
+
+    /// The tops of basins for a later search for peaks: those that are open, and the highest of those that have
+    /// few points for the posterior, from which no climb has come to its end.
+    pub(super) fn to_climb(&self) -> Vec<usize> {
+        let open = self.open_basins(1.0).into_iter().map(|open| open.basin.top);
+        let mut chosen: Vec<usize> = open.collect();
+        for basin in self.basins.all() {
+            let (ell, ln_q) = self.of(&basin);
+            let is_known = self.settled.contains(&basin.top) || chosen.contains(&basin.top);
+            if !is_known && ess(&weights(&ell, &ln_q, 1.0)) < MANY {
+                chosen.push(basin.top);
+            }
+        }
+        chosen.truncate(CLIMBS);
+        chosen
     }
 
     /// The log-likelihoods of the points of a basin, and the ln of their densities.

@@ -95,7 +95,7 @@ const FASTER: f64 = 2.0;
 /// Known points where the target is so many times the density have laws of their own; passes over them,
 /// the largest number of a pass, and their share of a density. Points of a smaller share of the target
 /// do not count.
-const HEAVY: f64 = 20.0;
+pub(super) const HEAVY: f64 = 20.0;
 const COVERS: usize = 3;
 const MOST_HEAVY: usize = 10;
 const HEAVY_SHARE: f64 = 0.05;
@@ -105,8 +105,10 @@ const MOST_REGION: f64 = 0.3;
 /// Rounds go on while a new point with more than this share of the target is such a one, up to a number.
 const LEAST_FOUND: f64 = 5e-4;
 const MOST_COVERING: usize = 24;
-/// Rounds go on while a basin is climbed or filled, up to a number.
+/// Rounds go on while a basin is climbed or filled, up to a number, with a search for the peaks of such basins
+/// after some of them.
 const MOST_CLIMBING: usize = 12;
+const LATER: usize = 6;
 /// The address of the streams, and the parts of it by purpose.
 const ADDRESS: u64 = 1 << 60;
 const DRAWS: u64 = 0;
@@ -212,13 +214,13 @@ impl Run {
             pending
         } else {
             self.probe(problem, context)?;
-            let is_due = self.explores() && self.rounds.len() == EXPLORING && !self.is_searched;
+            let is_first =
+                self.explores() && self.rounds.len() == EXPLORING && !self.is_searched[0];
             let mut about_peaks = None;
-            if is_due {
+            if is_first || self.is_search_due() {
                 let Some(peaks) = self.find_peaks(problem, context)? else { return Ok(()) };
-                let mut stream = self.stream(DRAWS, PEAKS);
+                let mut stream = self.stream(DRAWS, PEAKS | u64::from(self.is_searched[1]) << 20);
                 about_peaks = self.about_peaks(peaks, &mut stream, problem, context)?;
-                self.is_searched = true;
             }
             match about_peaks {
                 Some(pending) => pending,
@@ -333,6 +335,7 @@ impl Run {
         if n < LEAST_REFINED
             || (self.n_calm == 0 && n < MOST_COVERING)
             || (self.n_open > 0 && n < MOST_CLIMBING)
+            || self.is_search_due()
             || self.tops()
         {
             return true;
@@ -346,6 +349,11 @@ impl Run {
         let ratio = ((last - 1.0) / (before - 1.0).max(1e-6)).clamp(GAIN[0], GAIN[1]);
         let saved = self.settings.n_effective as f64 * (self.cost() - 1.0) * (1.0 - ratio);
         saved > self.n_of_round() as f64
+    }
+
+    /// Whether a search for the peaks of basins with too few points is due.
+    fn is_search_due(&self) -> bool {
+        self.n_open > 0 && self.costs.len() >= LATER && !self.is_searched[1]
     }
 
     /// Whether a round about the highest points is due: once a round found no place that the density
@@ -536,7 +544,8 @@ impl Run {
         let u = &self.record.u[last.start * dim..last.end * dim];
         let fresh = &of_power[last];
         // Those about peaks are no draws of the target of any power.
-        let about_peaks = self.explores() && self.rounds.len() > EXPLORING;
+        let about_peaks = self.rounds.len() > EXPLORING
+            && self.rounds.last().is_some_and(|round| round.power == 0.0);
         if self.rounds.len() > 1 && !about_peaks && ess(fresh) > 30.0 {
             density.adapt(u, fresh, context)?;
         }

@@ -169,6 +169,8 @@ pub(crate) struct PeakSearch<'a, 'c> {
     peaks: Vec<Peak>,
     /// The number of evaluations so far.
     n_evals: usize,
+    /// The points from which climbs began that ended since no calls were left.
+    cut: Vec<usize>,
 }
 
 impl<'a, 'c> PeakSearch<'a, 'c> {
@@ -198,7 +200,14 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
             tried: Vec::new(),
             peaks: Vec::new(),
             n_evals: 0,
+            cut: Vec::new(),
         }
+    }
+
+    /// Makes no climbs from the tops of some basins, nor from those with many points above a level.
+    pub(crate) fn leave_out(&mut self, tops: &[usize], level: f64) {
+        self.tried.extend(tops);
+        self.level = level;
     }
 
     /// Finds the laws about peaks, the highest first, until the search has made `most` calls, and forgets
@@ -260,13 +269,18 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
 
     /// The log-likelihood of the highest peak or top of a basin.
     pub(crate) fn highest(&self) -> f64 {
-        let tops = self.tried.iter().map(|top| self.basins.ell(*top));
+        let tops = (0..self.basins.len()).map(|i| self.basins.ell(i));
         tops.chain(self.peaks.iter().map(|peak| peak.ell)).fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// The peaks.
     pub(crate) fn into_peaks(self) -> Vec<Peak> {
         self.peaks
+    }
+
+    /// The peaks, and the points from which climbs began that ended since no calls were left.
+    pub(crate) fn into_peaks_and_cut(self) -> (Vec<Peak>, Vec<usize>) {
+        (self.peaks, self.cut)
     }
 
     /// The number of calls so far.
@@ -341,7 +355,8 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
         let each = self.axes.circles.len() + PARTS.len();
         for _ in 0..STEPS {
             let left = most.saturating_sub(self.n_evals) / each;
-            end_lowest(&mut climbs, left.div_ceil(SLICES).min(left));
+            let ended = end_lowest(&mut climbs, left.div_ceil(SLICES).min(left));
+            self.cut.extend(ended.into_iter().map(|basin| modes[basin].top));
             if climbs.iter().all(|climb| !climb.is_active) {
                 break;
             }
@@ -390,11 +405,15 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
     }
 }
 
-/// Ends all but the highest climbs, of which so many go on.
-fn end_lowest(climbs: &mut [Climb], most: usize) {
+/// Ends all but the highest climbs, of which so many go on; returns the basins of those that it ended.
+fn end_lowest(climbs: &mut [Climb], most: usize) -> Vec<usize> {
     let mut active: Vec<&mut Climb> = climbs.iter_mut().filter(|climb| climb.is_active).collect();
     active.sort_by(|a, b| b.ell.total_cmp(&a.ell));
-    active.into_iter().skip(most).for_each(|climb| climb.is_active = false);
+    let end = |climb: &mut Climb| {
+        climb.is_active = false;
+        climb.basin
+    };
+    active.into_iter().skip(most).map(end).collect()
 }
 
 #[cfg(test)]
