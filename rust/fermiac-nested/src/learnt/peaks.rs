@@ -111,16 +111,19 @@ impl Run {
         }
         let ended =
             search.climb(first).and_then(|_| search.shape_apart(search.highest() - far, most));
-        match ended {
-            Ok(()) => {}
+        let is_whole = match ended {
+            Ok(is_whole) => is_whole,
             Err(_) if is_paused.get() => return Ok(None),
             Err(error) => return Err(error),
-        }
+        };
         let (mut peaks, cut) = search.into_peaks_and_cut();
         self.searched = None;
         self.is_searched[usize::from(is_later)] = true;
         if is_later {
-            self.settled.extend(chosen.iter().filter(|top| !cut.contains(top)));
+            // A peak without a law may be that of any of them.
+            if is_whole {
+                self.settled = chosen.into_iter().filter(|top| !cut.contains(top)).collect();
+            }
             peaks = self.lacking(peaks, context)?;
         }
         Ok(Some(peaks))

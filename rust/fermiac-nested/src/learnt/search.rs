@@ -32,7 +32,7 @@ const MOST_SHARE: f64 = 0.3;
 /// often about their tops.
 pub(super) const NEGLIGIBLE: f64 = 1e-4;
 const TRIES: u32 = 3;
-/// The largest number of climbs of a later search for peaks.
+/// The largest number of climbs of the later search for peaks.
 const CLIMBS: usize = 20;
 /// The scale of the first law about a top, in distances to the next higher basin, and the factor after
 /// each try.
@@ -46,10 +46,10 @@ const LEAST_SCALE: f64 = 1e-4;
 const LONE_SCALE: f64 = 0.1;
 
 /// A basin with too few points for a power.
-pub(super) struct Open {
+struct Open {
     /// The ln of the most that it can add to the evidence.
     bound: f64,
-    pub(super) basin: Basin,
+    basin: Basin,
     /// The power for which it has enough of them.
     reached: f64,
 }
@@ -96,7 +96,7 @@ impl Run {
     }
 
     /// The basins with too few points for a power, those that could count most first.
-    pub(super) fn open_basins(&self, power: f64) -> Vec<Open> {
+    fn open_basins(&self, power: f64) -> Vec<Open> {
         let dim = self.circles.len();
         let basins = self.basins.all();
         if basins.len() < 2 {
@@ -164,15 +164,14 @@ impl Run {
         )
     }
 
-    /// The tops of basins for a later search for peaks: those that are open, and the highest of those that have
-    /// few points for the posterior, from which no climb has come to its end.
+    /// The tops of basins for the later search for peaks: those that are open, and the highest of the others that
+    /// have few points for the posterior.
     pub(super) fn to_climb(&self) -> Vec<usize> {
         let open = self.open_basins(1.0).into_iter().map(|open| open.basin.top);
         let mut chosen: Vec<usize> = open.collect();
         for basin in self.basins.all() {
             let (ell, ln_q) = self.of(&basin);
-            let is_known = self.settled.contains(&basin.top) || chosen.contains(&basin.top);
-            if !is_known && ess(&weights(&ell, &ln_q, 1.0)) < MANY {
+            if !chosen.contains(&basin.top) && ess(&weights(&ell, &ln_q, 1.0)) < MANY {
                 chosen.push(basin.top);
             }
         }

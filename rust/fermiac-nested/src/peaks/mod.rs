@@ -228,24 +228,27 @@ impl<'a, 'c> PeakSearch<'a, 'c> {
 
     /// Finds the laws about peaks above a level, the highest first, until the search has made `most` calls,
     /// and forgets all others, and those within a standard deviation of a higher one in each direction.
-    pub(crate) fn shape_apart(&mut self, level: f64, most: usize) -> Result<()> {
+    /// Returns whether a law was found about each of them.
+    pub(crate) fn shape_apart(&mut self, level: f64, most: usize) -> Result<bool> {
         let (mut peaks, circles) = (std::mem::take(&mut self.peaks), self.axes.circles);
         peaks.sort_by(|a, b| b.ell.total_cmp(&a.ell));
-        for mut peak in peaks {
+        let mut is_whole = true;
+        for mut peak in peaks.into_iter().take_while(|peak| peak.ell > level) {
             let dim = peak.u.len();
-            if peak.ell <= level || self.n_evals + MOVES * (n_calls(dim) + 1) > most {
-                break;
+            if self.n_evals + MOVES * (n_calls(dim) + 1) > most {
+                return Ok(false);
             }
             let mut higher = self.peaks.iter().filter_map(|peak| peak.mode(circles, 0.0));
             if higher.any(|mode| mode.members(&peak.u)[0]) {
                 continue;
             }
             self.shape_one(&mut peak)?;
+            is_whole &= !peak.covariance.is_empty();
             if !peak.covariance.is_empty() {
                 self.peaks.push(peak);
             }
         }
-        Ok(())
+        Ok(is_whole)
     }
 
     /// Moves a peak to the centre of the law about it as long as that is higher, and the law with it.
