@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ def test_a_stream_without_any_library(block_rows: int) -> None:
     np.testing.assert_array_equal(got["id"], TABLE["id"])
     np.testing.assert_array_equal(got["good"], TABLE["good"])
     assert source.released == source.made == 3
+
+
+def test_a_stream_whose_source_has_no_other_owner() -> None:
+    blocks = scan(ArrowTable(TABLE, batch=11), keep=["id"])
+    gc.collect()
+    got = joined(blocks)
+    assert_expected(got)
+    np.testing.assert_array_equal(got["id"], TABLE["id"])
 
 
 def test_nulls_and_other_types_of_a_stream() -> None:

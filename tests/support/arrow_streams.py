@@ -9,6 +9,15 @@ import numpy as np
 
 from fermiac._base import arrow
 
+#: What each capsule owns, by its address: a capsule in use keeps its table alive.
+_OWNED: dict[int, Any] = {}
+
+
+@ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+def _free(capsule: int) -> None:
+    _OWNED.pop(capsule)
+
+
 _FORMATS = {"int32": "i", "float64": "g", "uint8": "C", "int64": "l", "float32": "f", "bool": "b"}
 
 
@@ -42,12 +51,12 @@ class ArrowTable:
         stream.get_next = kinds["get_next"](self._batch)
         why = ctypes.create_string_buffer(b"it broke")
         stream.get_last_error = kinds["get_last_error"](lambda _: ctypes.addressof(why))
-        self._keep += [stream, why]
         new = ctypes.pythonapi.PyCapsule_New
         new.restype = ctypes.py_object
-        new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-        self._keep.append(name := b"arrow_array_stream")
-        return new(ctypes.addressof(stream), name, None)
+        new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, type(_free)]
+        capsule = new(ctypes.addressof(stream), name := b"arrow_array_stream", _free)
+        _OWNED[id(capsule)] = (self, stream, why, name)
+        return capsule
 
     def _schema(self, _: Any, out: Any) -> int:
         children = []
