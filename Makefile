@@ -122,14 +122,15 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 	$(PY) -m pytest -p benchmark --timeout 0 --benchmark-columns min,median,stddev,rounds \
 		--benchmark-sort name --benchmark-autosave $(BENCHES) $(ARGS)
 
-calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
+calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for hours; tables go to docs/
 	$(ONE) $(PY) -m pytest -m calibration -n $(JOBS)
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
 	$(PY) -m benches.mcmc.multiscale --out docs/calibration-multiscale.md
 	$(PY) -m benches.mcmc.modes --out docs/calibration-modes.md
 	$(PY) -m benches.mcmc.many_chains --out docs/calibration-many-chains.md
 	$(PY) -m benches.mcmc.eleven --coverage 200 --out docs/calibration-eleven.md
-	$(PY) -m benches.nested.calibration table --seeds 20 --many 200 --first-seed 1000 --page docs/calibration-nested.md
+	$(PY) -m benches.nested.calibration table --seeds 200 --many 200 --first-seed 1000 --page docs/calibration-nested.md
+	$(PY) -m benches.nested.learnt runs.jsonl --coverage 200 --page docs/calibration-nested.md
 	$(PY) -m benches.nested.particles --page docs/calibration-nested.md
 	$(PY) -m benches.evaluate.calibrate --out docs/calibration-evaluate.md
 	$(PY) -m benches.evaluate.calibrate_peers --out docs/calibration-evaluate-peers.md

@@ -432,7 +432,9 @@ class Learnt(Sampler):
     even if the other modes' points outweigh its own. If the first round has seen several modes,
     there may be more of them: the next three are drawn from the prior, too. Quasi-Newton climbs
     then lead from the tops to the peaks, in at most 10 `n_live` calls, and a round is drawn from
-    the laws about these, whose covariances are those of second differences.
+    the laws about these, whose covariances are those of second differences. If some tops still have
+    too few points after six rounds at the power 1, twenty more climbs lead from these and from the
+    highest others with few points, and the peaks that the density lacks get points.
 
     At the power 1 rounds go on while they save more points of the last sample than they take, so
     that an effective point costs less if many are wanted. The number of points of the last sample
