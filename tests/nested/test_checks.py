@@ -157,3 +157,14 @@ def test_chains_that_are_too_short_are_told_of() -> None:
             r = fm.nested.sample(p.values, p.prior, rng=0, n_live=100, sampler=sampler)
         assert r.converged
         assert len(r.warnings) == len(caught)
+
+
+def test_chains_of_the_last_batches_are_not_told_of() -> None:
+    """A run changes to slices after 99.8 % of the posterior, and cannot lengthen them any more."""
+    p = problem("shells2")
+    r = fm.nested.sample(p.values, p.prior, rng=1002, bound="friends")
+    chained = np.isfinite(r.trace["correlation"])
+    assert 1 <= chained.sum() <= 3
+    assert r.trace["correlation"][chained].max() > 0.6
+    assert r.weights[r.births >= r.trace["level"][chained].min()].sum() < 0.01
+    assert not r.warnings

@@ -26,6 +26,9 @@ _MOVED = 0.5
 #: adapted length aim at 0.2.
 _MEMORY = 0.35
 _MEMORY_TUNED = 0.6
+#: The least share of the posterior in points of chains for such a warning: a run may change to
+#: chains a few batches before its end, too late to adapt their length.
+_CHAINED = 0.01
 #: The largest ratio of the error by families to that by simulation without a warning.
 _DRIFT = 1.6
 #: Families are compared up to this number of points.
@@ -220,6 +223,9 @@ def _memory(result: NestedResult) -> float:
     memory = result.trace.get("correlation", np.empty(0))
     chained = np.isfinite(memory)
     if not chained.any():
+        return 0.0
+    born = result.births >= result.trace["level"][chained].min()
+    if result.weights[born].sum() < _CHAINED * result.weights.sum():
         return 0.0
     # A run that adapts the length of its chains reacts after some batches.
     most = _MEMORY_TUNED if result.settings.get("tuned") else _MEMORY

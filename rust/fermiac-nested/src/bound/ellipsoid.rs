@@ -2,7 +2,7 @@
 
 use super::tiles::{covariance, gather, norms};
 use fermiac_base::Result;
-use fermiac_base::linalg::{Cholesky, packed_len, packed_start};
+use fermiac_base::linalg::{Cholesky, dot, packed_len, packed_start};
 use fermiac_base::simd::{LANES, V, exp, ln};
 use fermiac_base::special::ln_gamma;
 use fermiac_base::store::Codec;
@@ -145,6 +145,12 @@ impl Maps {
             }
         }
         true
+    }
+
+    /// The image of `b` under map `k`, also outside of the cube.
+    pub(super) fn place(&self, k: usize, b: &[f64]) -> Vec<f64> {
+        let rows = self.axes(k).chunks_exact(self.d).zip(self.centre(k));
+        rows.map(|(row, centre)| centre + dot(row, b)).collect()
     }
 
     /// Coordinate `i` of the preimage of `x` under map `k`.

@@ -10,7 +10,7 @@ use super::cloud::Cloud;
 use super::ellipsoid::{FLOOR, Maps, Standard, factor, log_ball};
 use super::split::Decomposition;
 use super::tiles::{covariance, gather};
-use super::union::{LEAST_TRIES, Mean, TRIES, Union, Volume};
+use super::union::{LEAST_TRIES, Mean, TRIES, Union, Volume, images};
 use fermiac_base::Result;
 use fermiac_base::linalg::{dot, packed_start};
 use fermiac_base::par::Context;
@@ -20,6 +20,8 @@ use fermiac_base::store::Codec;
 
 /// The largest number of whitenings, each by the clusters of the one before.
 const WHITENINGS: usize = 3;
+/// A cluster is small if it has fewer points than this, times the dimension.
+const SMALL: usize = 10;
 /// The largest number of points of the ellipsoid tried together.
 const BLOCK: usize = 64;
 
@@ -86,7 +88,34 @@ impl Friends {
         this.clusters = clusters.shapes(set)?;
         let (wrap, scale) = Union::new(whole, &factors, enlarge);
         this.wrap = wrap;
+        this.add_small_clusters();
         Ok((this, scale))
+    }
+
+    /// Adds balls that contain all those of a cluster to the region of the ellipsoid, for clusters of few
+    /// points: none of these may be where it ends, as in a corner of the cube.
+    fn add_small_clusters(&mut self) {
+        let (d, n) = (self.d, self.clusters.len());
+        if n == 1 {
+            return;
+        }
+        let radius = self.radius2.sqrt();
+        let log_ball = self.log_volume - ln(self.cloud.len() as f64);
+        let mut members = vec![Vec::new(); n];
+        self.labels.iter().enumerate().for_each(|(i, label)| members[*label].push(i));
+        for own in members.iter().filter(|own| own.len() < SMALL * d) {
+            let of_axis = |j: usize| own.iter().map(|i| self.cloud.at(*i, j)).sum::<f64>();
+            let mean: Vec<f64> = (0..d).map(|j| of_axis(j) / own.len() as f64).collect();
+            let distance2 = |i: &usize| -> f64 {
+                (0..d).map(|j| (self.cloud.at(*i, j) - mean[j]).powi(2)).sum()
+            };
+            let farthest = own.iter().map(distance2).fold(0.0, f64::max).sqrt();
+            let all = radius + farthest;
+            let log_volume = log_ball + d as f64 * ln(all / radius);
+            let centre = self.map.place(0, &mean);
+            self.wrap.push_copy(&self.map, 0, &centre, all * all, log_volume);
+        }
+        self.wrap.sum_volumes();
     }
 
     /// The bound with the volumes of balls and ellipsoid enlarged by a factor.
@@ -96,6 +125,46 @@ impl Friends {
         this.log_volume += ln(factor);
         this.wrap = self.wrap.enlarged(factor);
         this
+    }
+
+    /// Adds a ball about each of the points `x`, row-major, that lies outside of the bound after its volume
+    /// is enlarged by a factor, unless more than `most` do. Those that cross the ends of a circle are added
+    /// on either side.
+    pub(super) fn add_about(
+        &mut self,
+        x: &[f64],
+        factor: f64,
+        most: usize,
+        is_circle: impl Fn(usize) -> bool,
+    ) {
+        let mut is_near = vec![false; x.len() / self.d];
+        self.enlarged(factor).covers(x, &mut is_near);
+        let rows = x.chunks_exact(self.d).zip(is_near);
+        let far: Vec<&[f64]> = rows.filter(|(_, is_near)| !is_near).map(|(row, _)| row).collect();
+        if far.is_empty() || far.len() > most {
+            return;
+        }
+        let log_ball = self.log_volume - ln(self.cloud.len() as f64);
+        let (mut points, mut labels) = (self.points(), self.labels.clone());
+        for row in far {
+            for centre in images(row, self.radius2, self.map.axes(0), &is_circle) {
+                let w = self.white(&centre);
+                labels.push(self.labels[self.cloud.nearest_to(&w)]);
+                points.extend(w);
+                self.wrap.push_copy(&self.map, 0, &centre, self.radius2, log_ball);
+            }
+        }
+        self.wrap.sum_volumes();
+        let (cloud, order) = Cloud::sorted(&points, self.d);
+        self.labels = order.iter().map(|p| labels[*p as usize]).collect();
+        self.log_volume = log_ball + ln(cloud.len() as f64);
+        self.cloud = cloud;
+    }
+
+    /// The points in the space of the cloud, row-major.
+    fn points(&self) -> Vec<f64> {
+        let d = self.d;
+        (0..self.cloud.len() * d).map(|k| self.cloud.at(k / d, k % d)).collect()
     }
 
     pub(super) fn n_parts(&self) -> usize {
@@ -241,8 +310,7 @@ impl Friends {
     /// Writes or reads the bound.
     pub(super) fn persist(&mut self, codec: &mut Codec, d: usize) -> Result<()> {
         self.d = d;
-        let mut points: Vec<f64> =
-            (0..self.cloud.len() * d).map(|k| self.cloud.at(k / d, k % d)).collect();
+        let mut points = self.points();
         let mut labels: Vec<u64> = self.labels.iter().map(|label| *label as u64).collect();
         codec.list(&mut points)?;
         codec.words(&mut labels)?;

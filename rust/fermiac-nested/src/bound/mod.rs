@@ -152,11 +152,10 @@ impl Bound {
         Some(Self { region, shifts: self.shifts.clone(), ..*self })
     }
 
-    /// Adds an ellipsoid of a volume about each of the points `u`, row-major, that lies outside of the
-    /// bound after the volume of every part is enlarged by a factor, unless more than `most` points do.
-    /// Only a union of ellipsoids grows.
+    /// Adds a region about each of the points `u`, row-major, that lies outside of the bound after the
+    /// volume of every part is enlarged by a factor, unless more than `most` points do: an ellipsoid of a
+    /// volume, or a ball like the others.
     pub fn add_about(&mut self, u: &[f64], factor: f64, log_volume: f64, most: usize) {
-        let Region::Union(union) = &mut self.region else { return };
         let mut rotated = Vec::new();
         let x = if self.shifts.is_empty() {
             u
@@ -166,7 +165,11 @@ impl Bound {
         };
         let shifts = &self.shifts;
         let is_circle = |j: usize| shifts.get(j).is_some_and(|by| *by != 0.0);
-        union.add_about(x, factor, log_volume, most, is_circle);
+        match &mut self.region {
+            Region::Cube(_) => {}
+            Region::Union(union) => union.add_about(x, factor, log_volume, most, is_circle),
+            Region::Friends(friends) => friends.add_about(x, factor, most, is_circle),
+        }
     }
 
     /// Appends `n` points that are uniform on the bound within the cube, row-major; returns the

@@ -34,6 +34,26 @@ pub(super) struct Union {
     log_volume: f64,
 }
 
+/// The centre of an ellipsoid with these axes, and its images beyond the ends of circles that it crosses.
+pub(super) fn images(
+    centre: &[f64],
+    radius2: f64,
+    axes: &[f64],
+    is_circle: &impl Fn(usize) -> bool,
+) -> Vec<Vec<f64>> {
+    let mut out = vec![centre.to_vec()];
+    for (j, row) in axes.chunks_exact(centre.len()).enumerate() {
+        let side = if centre[j] < 0.5 { 1.0 } else { -1.0 };
+        let from_end = centre[j].min(1.0 - centre[j]);
+        if is_circle(j) && (radius2 * dot(row, row)).sqrt() > from_end {
+            let mut others = out.clone();
+            others.iter_mut().for_each(|centre| centre[j] += side);
+            out.append(&mut others);
+        }
+    }
+    out
+}
+
 impl Union {
     /// The ellipsoids of a decomposition, with axes stretched by the given factors and volumes
     /// enlarged; also returns the stretch of the total volume, per axis.
@@ -92,26 +112,29 @@ impl Union {
             let k = of_union.label(row);
             let ratio = log_volume - of_union.log_volumes[k];
             let radius2 = of_union.radii2[k] * exp(2.0 / d as f64 * ratio);
-            let mut centres = vec![row.to_vec()];
-            for (j, axes) in of_union.maps.axes(k).chunks_exact(d).enumerate() {
-                let side = if row[j] < 0.5 { 1.0 } else { -1.0 };
-                let from_end = row[j].min(1.0 - row[j]);
-                if is_circle(j) && (radius2 * dot(axes, axes)).sqrt() > from_end {
-                    let mut others = centres.clone();
-                    others.iter_mut().for_each(|centre| centre[j] += side);
-                    centres.append(&mut others);
-                }
-            }
-            for centre in centres {
-                self.maps.push_copy(&of_union.maps, k, &centre);
-                self.radii2.push(radius2);
-                self.log_volumes.push(log_volume);
+            for centre in images(row, radius2, of_union.maps.axes(k), &is_circle) {
+                self.push_copy(&of_union.maps, k, &centre, radius2, log_volume);
             }
         }
         self.sum_volumes();
     }
 
-    fn sum_volumes(&mut self) {
+    /// Adds an ellipsoid with map `k` of others at another centre; the volumes are to be summed after it.
+    pub(super) fn push_copy(
+        &mut self,
+        maps: &Maps,
+        k: usize,
+        centre: &[f64],
+        radius2: f64,
+        log_volume: f64,
+    ) {
+        self.maps.push_copy(maps, k, centre);
+        self.radii2.push(radius2);
+        self.log_volumes.push(log_volume);
+    }
+
+    /// Sums the volumes of the ellipsoids.
+    pub(super) fn sum_volumes(&mut self) {
         let largest = self.log_volumes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut sum = 0.0;
         self.cumulative.clear();

@@ -72,9 +72,8 @@ impl Run {
         let n_live = self.settings.n_live;
         let Some(record) = &self.rejection.record else { return Ok(()) };
         let peaks = &mut self.rejection.peaks;
-        let is_wanted = self.settings.probed
-            && matches!(self.settings.bound, BoundKind::Single | BoundKind::Multi)
-            && !peaks.is_surveyed;
+        let is_wanted =
+            self.settings.probed && self.settings.bound != BoundKind::None && !peaks.is_surveyed;
         if !is_wanted || record.n_draws() < DRAWS * n_live {
             return Ok(());
         }

@@ -79,6 +79,65 @@ fn far_places_are_added_with_their_volume() {
 }
 
 #[test]
+fn a_far_place_gets_a_ball_like_those_of_friends() {
+    let d = 2;
+    let mut numbers = stream(25);
+    let mut u = Vec::new();
+    (0..500).for_each(|_| push_ball(d, 0.3, 0.1, &mut numbers, &mut u));
+    for periodic in [false, true] {
+        let mut options = options(BoundKind::Friends, 5);
+        options.periodic = vec![periodic; d];
+        let before = fit(&u, d, log_ball(d, 0.1), &options);
+        let mut bound = before.clone();
+        // The last one is where circles are cut.
+        let places = [0.3, 0.3, 0.8, 0.8];
+        bound.add_about(&places, 6.0, f64::NAN, 0);
+        assert!(!bound.contains(&[0.8, 0.8]));
+        bound.add_about(&places, 6.0, f64::NAN, 1);
+        assert!(u.chunks(d).all(|point| bound.contains(point)));
+        assert_eq!(bound.n_parts(), before.n_parts());
+        // The area of the ball, by a grid.
+        let places = (0..400).map(|k| 0.7 + 0.2 * (f64::from(k) + 0.5) / 400.0);
+        let grid: Vec<f64> =
+            places.clone().flat_map(|x| places.clone().flat_map(move |y| [x, y])).collect();
+        let mut is_in = vec![false; grid.len() / d];
+        bound.covers(&grid, &mut is_in);
+        let n_in = is_in.iter().filter(|is_in| **is_in).count();
+        let area = 0.04 * n_in as f64 / is_in.len() as f64;
+        assert!(area > exp(log_ball(d, 0.1)) / 500.0, "{area}");
+        let [all, old] = [&bound, &before].map(|bound| bound.volume(&mut numbers));
+        let error = 2.0 * exp(all.log) * all.relative_variance.sqrt();
+        let sum = exp(old.log) + area;
+        assert!((exp(all.log) - sum).abs() < 3.0 * error, "{} {sum}", exp(all.log));
+        let mut drawn = Vec::new();
+        bound.propose(100_000, &mut numbers, &mut drawn);
+        let there = drawn.chunks(d).filter(|x| x[0] > 0.6).count() as f64;
+        let wanted = 100_000.0 * area / sum;
+        assert!((there - wanted).abs() < 4.0 * wanted.sqrt() + 0.05 * wanted, "{there} {wanted}");
+    }
+}
+
+#[test]
+fn a_cluster_of_few_points_in_a_corner_is_not_cut() {
+    let d = 2;
+    let mut n_missed = 0;
+    for seed in 0..40 {
+        let mut numbers = stream(100 + seed);
+        let mut u = Vec::new();
+        (0..500).for_each(|_| push_ball(d, 0.6, 0.1, &mut numbers, &mut u));
+        let mut corner = Vec::new();
+        (0..1000).for_each(|_| push_ball(d, 0.0, 0.02, &mut numbers, &mut corner));
+        corner.iter_mut().for_each(|x| *x = x.abs());
+        u.extend_from_slice(&corner[..8 * d]);
+        let log_x = log_ball(d, 0.1) + 508_f64.ln() - 500_f64.ln();
+        let bound = fit(&u, d, log_x, &options(BoundKind::Friends, 5));
+        assert!(bound.n_parts() > 1);
+        n_missed += corner.chunks(d).filter(|x| !bound.contains(x)).count();
+    }
+    assert!(n_missed < 800, "{n_missed} of 40000");
+}
+
+#[test]
 fn a_small_part_does_not_stretch_a_large_one() {
     let d = 2;
     let mut numbers = stream(23);
