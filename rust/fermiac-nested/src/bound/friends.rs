@@ -1,4 +1,5 @@
-//! Balls about all points in whitened coordinates, intersected with an ellipsoid (MLFriends).
+//! Balls about all points in whitened coordinates, intersected with an ellipsoid about all of them
+//! (MLFriends), which does not cut the balls of small clusters.
 //!
 //! The radius is such that the points left out of a bootstrap round are in balls about those drawn,
 //! and overlapping balls link points to clusters: J. Buchner (2016), "A statistical test for nested
@@ -92,8 +93,8 @@ impl Friends {
         Ok((this, scale))
     }
 
-    /// Adds balls that contain all those of a cluster to the region of the ellipsoid, for clusters of few
-    /// points: none of these may be where it ends, as in a corner of the cube.
+    /// Adds to the ellipsoid a larger ball for each cluster of few points, which contains all balls of the
+    /// cluster: the ellipsoid may end within such a cluster, as in a corner of the cube.
     fn add_small_clusters(&mut self) {
         let (d, n) = (self.d, self.clusters.len());
         if n == 1 {
