@@ -56,10 +56,9 @@ def started(engine: Engine, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> None:
-    """Workers that are not started by this process import the targets; ray writes to no home."""
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are not started by this process import the targets."""
     monkeypatch.setenv("PYTHONPATH", PATHS)
-    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp()))
     scripts = str(Path(sys.executable).parent)
     monkeypatch.setenv("PATH", os.pathsep.join([scripts, os.environ["PATH"]]))
 
