@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clock import until
 from commands_help import Captured, epsilon, process, refused
 
 import fermiac as fm
@@ -196,9 +196,7 @@ def test_a_reader_that_leaves_a_full_disk_and_ctrl_c(tmp_path: Path) -> None:
     rows = [f"{a},{b},7,8" for a in range(500) for b in range(200)]
     path.write_text("tp,fp,fn,tn\n" + "\n".join(rows) + "\n")
     run = process("--csv", str(path), "--out", str(tmp_path / "out.csv"))
-    while not (tmp_path / "out.csv").exists():
-        time.sleep(0.02)
-    time.sleep(0.2)
+    until((tmp_path / "out.csv").exists, "the file")
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert (run.returncode, out, err) == (130, "", "interrupted\n")

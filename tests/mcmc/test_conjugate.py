@@ -8,7 +8,6 @@ the joint law as it is, so that the chains stay independent draws from it.
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -556,10 +555,10 @@ def test_long_runs_of_draws_on_the_spot_hear_a_signal() -> None:
     class Stop(Exception):
         pass
 
-    began: list[float] = []
+    reports: list[int] = []
 
     def progress(done: int, total: int) -> None:
-        began.append(time.monotonic())
+        reports.append(done)
         raise Stop
 
     with pytest.raises(Stop):
@@ -567,7 +566,7 @@ def test_long_runs_of_draws_on_the_spot_hear_a_signal() -> None:
             None, 10, kernel=kernel, init=START, n_warmup=0, n_draws=10_000, thin=10**6,
             n_chains=2, rng=0, progress=progress,
         )  # fmt: skip
-    assert time.monotonic() - began[0] < 2.0
+    assert len(reports) == 1  # and all 2e10 transitions would take an hour
 
 
 def gibbs(kernel: Any, b: int = 2) -> Any:

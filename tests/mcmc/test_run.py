@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clock import until
 from forms import DENSITIES, DIM, MEAN, SD, builtin_density, formula, python_density
 from mcmc_help import LAW, assert_same, driver, run
 from numpy.typing import NDArray
@@ -363,10 +363,7 @@ def test_of_many_coordinates_some_are_judged(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_handle_shows_what_there_is(whole: fm.mcmc.Chains) -> None:
     handle = fm.mcmc.start("sample", LAW, kernel=MALA(), n_warmup=120, n_draws=10**7, rng=3)
-    limit = time.monotonic() + 60
-    while (seen := handle.inspect()) is None:
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    seen = until(handle.inspect, "draws of the run")
     assert seen.status == "running"
     assert begins_like(seen, whole)
     handle.pause()

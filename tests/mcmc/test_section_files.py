@@ -19,6 +19,7 @@ from typing import Any
 import nested_targets as targets
 import numpy as np
 import pytest
+from clock import some_moment, until
 from mcmc_help import assert_same
 
 import fermiac as fm
@@ -302,10 +303,11 @@ def test_calls_that_are_killed_again_and_again(where: str, tmp_path: Path) -> No
             [sys.executable, str(script), where, str(store)], env=environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        until = time.monotonic() + 60
-        while driver.poll() is None and len(files(store)) == len(kept) < until:
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0.0, 0.3))
+        has_ended, n = driver.poll, len(kept)
+        until(
+            lambda ends=has_ended, n=n: ends() is not None or len(files(store)) > n, "a new section"
+        )
+        some_moment(rng, 0.3)
         kills += driver.poll() is None
         with suppress(ProcessLookupError):
             os.killpg(driver.pid, signal.SIGKILL)  # with its workers

@@ -230,25 +230,27 @@ def test_draws_after_a_short_time(threads: Any, monkeypatch: pytest.MonkeyPatch)
     """Sections of few transitions let all chains move on together."""
     monkeypatch.setattr("fermiac.runs.cutting.LEAST_WHOLE", 0.01)
     seen: list[int] = []
+    at = 0
 
     def stops(done: int, total: int) -> None:
+        nonlocal at
         seen.append(done)
-        if done > 0.8 * total:
+        if done > 0.5 * total:
+            at = slow.n
             raise KeyboardInterrupt
 
+    slow.n = 0
     with pytest.raises(KeyboardInterrupt) as caught:
         fm.mcmc.sample(
-            slow, 2, lambda x: -x, n_chains=4, n_warmup=20, n_draws=80, rng=0, executor=threads,
+            slow, 2, lambda x: -x, n_chains=4, n_warmup=20, n_draws=160, rng=0, executor=threads,
             progress=stops,
         )  # fmt: skip
     assert len({*seen}) > 5
     partial = caught.value.partial_result  # type: ignore[attr-defined]
-    assert 40 < partial.draws.shape[1] < 80
-    # The threads do not go on with a run that has ended.
-    time.sleep(0.3)
-    n = slow.n
-    time.sleep(0.2)
-    assert slow.n == n
+    assert 40 < partial.draws.shape[1] < 160
+    # The threads end, and do not go on with a run that has ended: as much again was left.
+    threads.shutdown()
+    assert slow.n < 1.5 * at
 
 
 class _Slow:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clock import until
 from nested_gauss import DIM, EXACT, LAW, MEANS, PRIOR, assert_same_run
 
 import fermiac as fm
@@ -277,8 +278,12 @@ def test_progress_rises_and_a_handle_looks() -> None:
     handle = fm.nested.start(
         "sample", LAW, PRIOR, sampler="slice", n_live=200, rng=0, dynamic=Dynamic(target_ess=1e8)
     )
-    assert not handle.wait(timeout=1.5)
-    view = handle.inspect()
+
+    def several() -> Any:
+        view = handle.inspect()
+        return view if view is not None and len(view.settings["runs"]["low"]) > 3 else None
+
+    view = until(several, "a view of more than three runs")
     assert view.status == "running"
     assert view.ess > 0
     partial = handle.abort()

@@ -9,12 +9,13 @@ import textwrap
 
 
 def child(code: str, **environment: str) -> subprocess.Popen[str]:
+    """A process that imports what this one can import, the helpers of the tests too."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
 
 

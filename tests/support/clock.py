@@ -6,8 +6,13 @@ a hang. What a call does meanwhile is counted in its work, by `steady` for insta
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -31,7 +36,7 @@ def until(event: Callable[[], T], what: str) -> T:
     while not (value := event()):
         if time.monotonic() > end:
             raise TimeoutError(f"awaited for {LIMIT:g} s and not seen: {what}")
-        time.sleep(0.005)
+        time.sleep(0.002)
     return value
 
 
@@ -50,3 +55,24 @@ def steady(value: Callable[[], object]) -> bool:
     law = fm.distributions.Normal()
     fm.importance.expect(turn, law, n=32 * 65_536, method="mc", n_threads=1, rng=0, check=False)
     return value() == before
+
+
+@contextmanager
+def ctrl_c(event: Callable[[], object], what: str) -> Iterator[None]:
+    """Send a SIGINT to this process once something has come, while the block runs."""
+
+    def press() -> None:
+        until(event, what)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    try:
+        yield
+    finally:
+        pressing.join()
+
+
+def some_moment(rng: random.Random, most: float) -> None:
+    """Let a random time pass before a kill, which may come at any moment: no test relies on it."""
+    time.sleep(rng.uniform(0.0, most))

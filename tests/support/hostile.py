@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import itertools
 import os
 import resource
 import signal
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from clock import until
 
 import fermiac as fm
 from fermiac import _core
@@ -353,25 +352,28 @@ def main(names: list[str]) -> None:
             for line in attack(function, recorder):
                 print(line, flush=True)
             os._exit(0)
-        status = _waited(pid, 20.0)
+        status = _waited(pid)
         if status:
             print(f"{function.name}: ended by {status}", flush=True)
     print(f"{n_reached} functions", flush=True)
 
 
-def _waited(pid: int, seconds: float) -> str:
-    """Return how a child ended if not by itself; one that takes too long is ended."""
-    for _ in itertools.count():
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else ""
-        time.sleep(0.002)
-        seconds -= 0.002
-        if seconds < 0:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return "its time limit"
-    raise AssertionError
+def _waited(pid: int) -> str:
+    """Return how a child ended if not by itself; one that hangs is ended."""
+    ended = 0, 0
+
+    def ends() -> int:
+        nonlocal ended
+        ended = os.waitpid(pid, os.WNOHANG)
+        return ended[0]
+
+    try:
+        until(ends, "the end of the child")
+    except TimeoutError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return "its time limit"
+    return f"signal {os.WTERMSIG(ended[1])}" if os.WIFSIGNALED(ended[1]) else ""
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clock import until
 from numpy.typing import NDArray
 
 import fermiac as fm
@@ -145,11 +147,15 @@ def slow_bowl(x: Array) -> Array:
 
 
 class Slow:
-    """Moments that take some seconds a row, and mark which processes were at work, and when."""
+    """Moments that take some seconds a row, and mark which processes were at work.
 
-    def __init__(self, seconds: float, folder: Path | None = None) -> None:
+    Each call waits until as many processes as are awaited have been at work.
+    """
+
+    def __init__(self, seconds: float, folder: Path | None = None, awaited: int = 0) -> None:
         self.seconds = seconds
         self.folder = folder
+        self.awaited = awaited
 
     def __call__(self, x: Array) -> Array:
         self.mark()
@@ -157,9 +163,12 @@ class Slow:
         return moments(x)
 
     def mark(self) -> None:
-        if self.folder is not None:
-            with open(self.folder / str(os.getpid()), "a") as file:
-                file.write(f"{time.time()}\n")
+        if self.folder is None:
+            return
+        (self.folder / str(os.getpid())).touch()
+        if self.awaited:
+            folder, n = self.folder, self.awaited
+            until(lambda: len(list(folder.iterdir())) >= n, f"{n} processes at work")
 
 
 class SlowBowl(Slow):
@@ -180,8 +189,7 @@ class Heavy:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        name = f"{os.getpid()}-{time.monotonic_ns()}"
-        (self.folder / name).touch()
+        os.close(tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=self.folder)[0])
 
     def __call__(self, x: Array) -> Array:
         time.sleep(0.002)

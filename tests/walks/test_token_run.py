@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
+from clock import until
 from token_help import data, optimize, pull, quadratic, ring
 
 import fermiac as fm
@@ -155,11 +155,7 @@ def test_states_that_are_refused(tmp_path: Any) -> None:
 
 def test_a_handle_shows_parameters_while_tokens_move() -> None:
     run = fm.start(fm.walks.optimize, pull, ring(5), n_steps=10**8, dim=2, rng=3, average=True)
-    limit = time.monotonic() + 20
-    while run.inspect() is None:
-        assert time.monotonic() < limit
-        time.sleep(0.01)
-    shown = run.inspect()
+    shown = until(run.inspect, "parameters")
     assert shown.status == "running"
     trace = shown.trace.theta.copy()
     partial = run.abort(timeout=20)
