@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 from child_processes import child, output
@@ -13,22 +12,33 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and fork are POSI
 
 
 INTERRUPTED = """
-    import time
+    import signal
     import fermiac as fm
+    events = []
     {target}
     law = fm.distributions.Normal()
-    ready = []
     def report(done, total):
-        if done > 2_000_000 and not ready:  # the adaptation has a million evaluations
-            ready.append(print("ready", flush=True))
+        if done > 2_000_000 and "ready" not in events:  # the adaptation has a million evaluations
+            print("ready", flush=True)
+            events.append("ready")
+        events.append("report")
+    def heard(*_):
+        events.append("heard")
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGINT, heard)
     try:
         fm.importance.expect(
             f, law, n=10**11, rng=0, n_threads={threads}, method={method!r}, progress=report
         )
     except KeyboardInterrupt as error:
-        caught = time.time()
+        after = len(events) - 1 - events.index("heard")
         partial = error.partial_result
-        print(caught, partial.status, partial.mean, partial.stderr, partial.n_evals)
+        print(after, partial.status, partial.mean, partial.stderr, partial.n_evals)
+"""
+CALLABLE = """
+    def f(x):
+        events.append("call")
+        return x[:, 0] ** 2
 """
 
 
@@ -37,18 +47,17 @@ INTERRUPTED = """
 @pytest.mark.parametrize("method", ["mc", "aiscv"])
 @pytest.mark.parametrize(
     "target",
-    ["f = fm.targets.powers(2)", "f = lambda x: x[:, 0] ** 2"],
+    ["f = fm.targets.powers(2)", CALLABLE.strip()],
     ids=["builtin", "callable"],
 )
 def test_ctrl_c_gives_the_partial_result(target: str, method: str, threads: int) -> None:
     process = child(INTERRUPTED.format(target=target, threads=threads, method=method))
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
-    sent = time.time()
     process.send_signal(signal.SIGINT)
-    caught, status, mean, stderr, n_evals = output(process)
-    # 0.2 s plus the present call; the rest is for a busy machine.
-    assert float(caught) - sent < 2.0
+    after, status, mean, stderr, n_evals = output(process)
+    # No batch, no report follows; fuzz/interrupts.py measures the time.
+    assert int(after) == 0
     assert status == "interrupted"
     assert abs(float(mean) - 1) < 5 * float(stderr)
     assert 10_000 < int(n_evals) < 10**11
@@ -75,48 +84,74 @@ def test_ctrl_c_during_the_adaptation() -> None:
 
 
 SERIAL = {
-    "law": ("law = fm.distributions.Gamma(0.3)", "law.sample(6 * 10**6, rng=0)"),
-    "psis": ("x = fm.random.Stream(1).normal(6 * 10**6)", "fm.diagnostics.psis(x)"),
-    "ess": ("x = fm.random.Stream(1).normal((2, 10**6))", "fm.diagnostics.ess(x)"),
+    "law": ("law = fm.distributions.Gamma(0.3)", "law.sample(6 * n, rng=0)"),
+    "psis": ("x = fm.random.Stream(1).normal(6 * n)", "fm.diagnostics.psis(x)"),
+    "ess": ("x = fm.random.Stream(1).normal((2, n))", "fm.diagnostics.ess(x)"),
     "resample": (
         "s = fm.Sample.from_arrays([0.0, 1.0, 2.0], [0.0, -1.0, -2.0])",
-        "s.resample(10**7, rng=0)",
+        "s.resample(10 * n, rng=0)",
     ),
     "quantile": (
-        "s = fm.Sample.from_arrays(fm.random.Stream(1).normal((2 * 10**6, 1)))",
+        "s = fm.Sample.from_arrays(fm.random.Stream(1).normal((2 * n, 1)))",
         "s.quantile(0.3)",
     ),
-    "sobol": ("", "fm.random.sobol(2**22, 8, 0, 'owen', n_threads=1)"),
-    "sobol on threads": ("", "fm.random.sobol(2**23, 8, 0, 'owen', n_threads=2)"),
-    "sobol of many dimensions": ("", "fm.random.sobol(1, 2 * 10**7)"),
+    "sobol": ("", "fm.random.sobol(4 * n, 8, 0, 'owen', n_threads=1)"),
+    "sobol on threads": ("", "fm.random.sobol(8 * n, 8, 0, 'owen', n_threads=2)"),
+    "sobol of many dimensions": ("", "fm.random.sobol(1, 20 * n)"),
     "noise": (
         "m = fm.score.Gaussian([0.0] * 8, [[float(i == j) for i in range(8)] for j in range(8)])",
-        "fm.score.sample(m, 2 * 10**6, 8, n_steps=1, sigma_range=(0.1, 9.0), rng=0)",
+        "fm.score.sample(m, 2 * n, 8, n_steps=1, sigma_range=(0.1, 9.0), rng=0)",
     ),
 }
+#: Another thread gets its turn only where a call lets go of the interpreter, and sends two signals,
+#: the second after the first was heard. A call that hears none while it works ends before the
+#: second. A machine may be too fast for a call: then it gets more to do.
+SERIAL_CALL = """
+    import os, signal, sys, threading
+    import fermiac as fm
+
+    def press():
+        asked.acquire()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            heard.acquire()
+
+    def listen(*_):
+        global n_heard
+        n_heard += 1
+        heard.release()
+        if n_heard == 2:
+            raise KeyboardInterrupt
+
+    def call(n):
+        {before}
+        yield
+        yield {call}
+
+    for _ in call(1000):  # what is loaded at the first call
+        pass
+    sys.setswitchinterval(1e3)
+    signal.signal(signal.SIGINT, listen)
+    for n in (10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6):
+        work = call(n)
+        next(work)
+        n_heard, asked, heard = 0, threading.Semaphore(0), threading.Semaphore(0)
+        threading.Thread(target=press, daemon=True).start()
+        asked.release()
+        try:
+            next(work)
+        except KeyboardInterrupt:
+            print("interrupted")
+            break
+"""
 
 
 @posix
 @pytest.mark.parametrize("case", SERIAL)
 def test_ctrl_c_ends_serial_work(case: str) -> None:
     before, call = SERIAL[case]
-    # The whole call is the measure, in processor time, which a busy machine does not stretch.
-    process = child(f"""
-        import os, signal, threading, time
-        import fermiac as fm
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        {before}
-        start = time.process_time()
-        {call}
-        whole = time.process_time() - start
-        threading.Timer(0.03, os.kill, (os.getpid(), signal.SIGINT)).start()
-        start = time.process_time()
-        try:
-            {call}
-        except KeyboardInterrupt:
-            print("interrupted", time.process_time() - start < 0.8 * whole)
-    """)
-    assert output(process) == ["interrupted", "True"]
+    process = child(SERIAL_CALL.format(before=before or "pass", call=call))
+    assert output(process) == ["interrupted"]
 
 
 @posix

@@ -7,13 +7,13 @@ not installed. FERMIAC_TEST_KILLS says how many workers are killed in turn.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +23,7 @@ import nested_targets
 import numpy as np
 import pytest
 import worker_targets as targets
+from clock import some_moment, until
 from cluster_engines import (
     ENGINES,
     ONCE,
@@ -222,12 +223,12 @@ def test_chains_of_nested_batches(engine: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", RECOVER, ids=lambda engine: engine.__name__)
 def test_killed_workers(engine: Engine, tmp_path: Path) -> None:
     local = expect(targets.moments, n=400, method="mc")
-    rng = np.random.default_rng(0)
+    rng = random.Random(0)
     with started(engine, tmp_path) as executor:
         for i in range(int(os.environ.get("FERMIAC_TEST_KILLS", "2"))):
             folder = tmp_path / f"seen-{i}"
             folder.mkdir()
-            stop = threading.Thread(target=kill_one, args=(folder, rng.uniform(0.0, 0.5)))
+            stop = threading.Thread(target=kill_one, args=(folder, rng))
             stop.start()
             slow = targets.Slow(0.005, folder)
             given = executor
@@ -240,11 +241,10 @@ def test_killed_workers(engine: Engine, tmp_path: Path) -> None:
             stop.join()
 
 
-def kill_one(folder: Path, seconds: float) -> None:
+def kill_one(folder: Path, rng: random.Random) -> None:
     """Kill a process that works, some time after it was seen first."""
-    while not list(folder.iterdir()):
-        time.sleep(0.01)
-    time.sleep(seconds)
+    until(lambda: list(folder.iterdir()), "a process at work")
+    some_moment(rng, 0.5)
     os.kill(int(next(folder.iterdir()).name), signal.SIGKILL)
 
 
@@ -254,26 +254,29 @@ def kill_one(folder: Path, seconds: float) -> None:
 def test_a_dask_cluster_that_grows_or_shrinks(
     first: int, then: int, whole: bool, tmp_path: Path
 ) -> None:
-    """All workers that came are at work in the second half of the run."""
+    """All workers that come get work, for which the first ones wait."""
     pytest.importorskip("distributed")
 
     def call(seconds: float, **given: Any) -> Any:
-        folder = tmp_path if given else None
+        slow = (targets.SlowBowl if whole else targets.Slow)(
+            seconds, tmp_path if given else None, max(first, then) if given else 0
+        )
         if whole:
-            bowl = targets.SlowBowl(seconds, folder)
-            return fm.nested.sample(bowl, PRIOR, n_live=40, runs=60, rng=1, **given).draws
-        return expect(targets.Slow(seconds, folder), n=1500, method="mc", **given).mean
+            return fm.nested.sample(slow, PRIOR, n_live=40, runs=60, rng=1, **given).draws
+        return expect(slow, n=1500, method="mc", **given).mean
+
+    def scale() -> None:
+        if first:
+            until(lambda: len(list(tmp_path.iterdir())) == first, "the first workers at work")
+        client.cluster.scale(then)
 
     with dask_client(n_workers=first) as client:
-        timer = threading.Timer(0.5, lambda: client.cluster.scale(then))
-        timer.start()
-        start = time.time()
+        scaling = threading.Thread(target=scale)
+        scaling.start()
         there = call(0.004 if whole else 0.02, executor=client)
-        middle = (start + time.time()) / 2
-        timer.join()
+        scaling.join()
     np.testing.assert_array_equal(there, call(0.0))
-    late = [f.name for f in tmp_path.iterdir() if float(f.read_text().split()[-1]) > middle]
-    assert len(late) == then if then > first else len(late) >= 1
+    assert len(list(tmp_path.iterdir())) >= max(first, then)
 
 
 def test_an_adaptive_dask_cluster(tmp_path: Path) -> None:
@@ -363,6 +366,11 @@ DRIVER = """
 """
 
 
+def runs_in(store: Path) -> dict[str, int]:
+    """The finished runs of a store, with the times of their files."""
+    return {path.name: path.stat().st_mtime_ns for path in store.glob("*.safetensors")}
+
+
 @pytest.mark.parametrize("engine", ["process_pool", "dask"])
 def test_a_driver_that_is_killed_again_and_again(engine: str, tmp_path: Path) -> None:
     """The next driver makes what is missing, and nothing else; all together have equal bits."""
@@ -370,32 +378,31 @@ def test_a_driver_that_is_killed_again_and_again(engine: str, tmp_path: Path) ->
         pytest.importorskip("distributed")
     script, store = tmp_path / "driver.py", tmp_path / "store"
     script.write_text(textwrap.dedent(DRIVER))
-    rng = np.random.default_rng(0)
+    rng = random.Random(0)
     made: dict[str, int] = {}
     kills = 0
-    until = time.monotonic() + 150
-    while len(made) < 12 and time.monotonic() < until:
+    while len(made) < 12:
         # A session of its own: an end of the machine takes the workers, too.
         driver = subprocess.Popen(
             [sys.executable, str(script), engine, str(store)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         # Some time after it has made something new.
-        while driver.poll() is None and len(list(store.glob("*.safetensors"))) == len(made):
-            time.sleep(0.01)
-        try:
-            driver.wait(rng.uniform(0.0, 0.1))
-        except subprocess.TimeoutExpired:
-            kills += 1
+        has_ended, n = driver.poll, len(made)
+        until(
+            lambda ends=has_ended, n=n: ends() is not None or len(runs_in(store)) > n, "a new run"
+        )
+        some_moment(rng, 0.1)
+        kills += driver.poll() is None
         # The driver first: its workers may finish what they are at.
         with suppress(ProcessLookupError):
             os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
-        time.sleep(rng.uniform(0.0, 0.3))
+        some_moment(rng, 0.3)
         with suppress(ProcessLookupError):
             os.killpg(driver.pid, signal.SIGKILL)
-        now = {path.name: path.stat().st_mtime_ns for path in store.glob("*.safetensors")}
-        assert made.items() <= now.items()
+        now = runs_in(store)
+        assert made.items() < now.items()
         made = now
     assert len(made) == 12
     assert kills >= 1
@@ -487,16 +494,14 @@ def test_a_job_that_was_killed_goes_on_from_its_store(
     )
     run = [*mpirun(), sys.executable, "-m", "mpi4py.futures", str(slow), str(store)]
     job = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    until = time.monotonic() + 60
-    while len(list(store.glob("*.safetensors"))) < 2 and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: job.poll() is not None or len(runs_in(store)) >= 2, "two runs")
     workers = subprocess.run(
         ["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=False
     ).stdout.split()
     os.kill(int(workers[-1]), signal.SIGKILL)
     job.communicate(timeout=60)
     assert job.returncode != 0
-    there = {path.name: path.stat().st_mtime_ns for path in store.glob("*.safetensors")}
+    there = runs_in(store)
     assert 2 <= len(there) < 8
     script = str(SCRIPTS / "mpi.py")
     command = [*mpirun(), sys.executable, "-m", "mpi4py.futures", script, str(store)]

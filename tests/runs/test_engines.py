@@ -7,18 +7,18 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import worker_targets as targets
+from clock import until
 from executor_help import expect, same, spawned
 
 import fermiac as fm
@@ -209,13 +209,15 @@ class Virtual(Executor):
 
     def _start(self) -> None:
         while self.waiting and self.busy < self.n:
-            future, args = self.waiting.pop(0)
             self.busy += 1
             self.most = max(self.most, self.busy)
-            seconds = self.seconds * (args[1] - args[0])
-            timer = threading.Timer(seconds, self._end, (future, seconds, args))
-            timer.daemon = True
-            timer.start()
+            self._begin(*self.waiting.pop(0))
+
+    def _begin(self, future: Future[Any], args: Any) -> None:
+        seconds = self.seconds * (args[1] - args[0])
+        timer = threading.Timer(seconds, self._end, (future, seconds, args))
+        timer.daemon = True
+        timer.start()
 
     def _end(self, future: Future[Any], seconds: float, args: Any) -> None:
         future.set_result((worker.DONE, "a", seconds, args))
@@ -226,6 +228,17 @@ class Virtual(Executor):
 
 class Told(Virtual):
     pass
+
+
+class Growing(Virtual):
+    """One worker, and eight after some shards have ended."""
+
+    n_ended = 0
+
+    def _end(self, *what: Any) -> None:
+        self.n_ended += 1
+        self.n = 8 if self.n_ended > 10 else 1
+        super()._end(*what)
 
 
 def dispatched(
@@ -250,12 +263,10 @@ def test_workers_that_are_not_told_are_found() -> None:
 
 
 def test_workers_that_come_get_work() -> None:
-    executor = Told(1, 0.02, tells=True)
-    threading.Timer(0.5, lambda: setattr(executor, "n", 8)).start()
-    start = time.monotonic()
+    executor = Growing(1, 0.02, tells=True)
     dispatched(executor, 400, Plan(rows=2))
     assert executor.most == 8
-    assert time.monotonic() - start < 6.0
+    assert 10 < executor.n_ended
 
 
 def test_shards_of_whole_calls_start_small_and_are_aligned() -> None:
@@ -314,11 +325,10 @@ def test_shards_without_a_word_are_made_again() -> None:
     shards = fm.executor.Sharded(silent, patience=0.3)
     assert same(expect(targets.moments, executor=shards), expect(targets.moments))
     silent.left = 10**6
-    start = time.monotonic()
     with pytest.raises(WorkerError, match=r"TimeoutError: no result in 0\.2 s") as caught:
         expect(targets.moments, executor=fm.executor.Sharded(silent, patience=0.2, retries=2))
     assert "was lost 3 times in a row with rows" in str(caught.value)
-    assert 0.5 < time.monotonic() - start < 5.0
+    assert 10**6 - silent.left >= 3
     silent.threads.shutdown()
     with pytest.raises(ArgumentError, match="patience"):
         fm.executor.Sharded(silent, patience=0.0)
@@ -367,22 +377,38 @@ class Counted(Executor):
         return future
 
 
+#: The executor of the next test, which workers of this process see.
+COUNTED = Counted()
+
+
 def slow(a: int, b: int) -> int:
-    time.sleep(0.8 if a == 0 else 0.01)
+    if a == 0:
+        until(lambda: COUNTED.n >= 6 + 2, "two copies of the first shard")
     return a
 
 
 def test_a_slow_first_shard_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = Counted()
+    counted = COUNTED
     engine = of_parsl(counted, monkeypatch)
     ended: list[int] = []
     run = dispatch.Dispatch(engine, Plan(rows=1, retries=0), slow, ended.append)
     found = list(run(6, ranges, lambda *_: None))
     counted.threads.shutdown()
     assert sorted(found) == [(i, i + 1, i) for i in range(6)]
-    # Copies after 0.1, 0.3 and 0.7 seconds.
-    assert 6 < counted.n <= 6 + 3
+    assert counted.n >= 6 + 2
     assert max(ended) <= 6
+
+
+def test_copies_of_the_first_shard_are_sent_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(silence, "time", SimpleNamespace(monotonic=lambda: now))
+    watch = silence.Silence(of_parsl(Counted(), monkeypatch), None, True)
+    copied = []
+    for tick in range(1, 1000):
+        now = 0.001 * tick
+        if watch.advice(now, 0, 0.0, 6) == "copy":
+            copied.append(now)
+    np.testing.assert_allclose(copied, [0.1, 0.3, 0.7], atol=0.01)
 
 
 @pytest.mark.parametrize(("kind", "has_workers"), [("plain", 0), ("parsl", 0), ("parsl", 2)])
