@@ -113,8 +113,9 @@ SERIAL_CALL = """
     def press():
         asked.acquire()
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
-            heard.acquire()
+            if not over:
+                os.kill(os.getpid(), signal.SIGINT)
+                heard.acquire()
 
     def listen(*_):
         global n_heard
@@ -135,14 +136,18 @@ SERIAL_CALL = """
     for n in (10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6):
         work = call(n)
         next(work)
-        n_heard, asked, heard = 0, threading.Semaphore(0), threading.Semaphore(0)
-        threading.Thread(target=press, daemon=True).start()
+        n_heard, over, asked, heard = 0, False, threading.Semaphore(0), threading.Semaphore(0)
+        pressing = threading.Thread(target=press)
+        pressing.start()
         asked.release()
         try:
             next(work)
         except KeyboardInterrupt:
             print("interrupted")
             break
+        over = True
+        heard.release()
+        pressing.join()
 """
 
 
@@ -152,6 +157,12 @@ def test_ctrl_c_ends_serial_work(case: str) -> None:
     before, call = SERIAL[case]
     process = child(SERIAL_CALL.format(before=before or "pass", call=call))
     assert output(process) == ["interrupted"]
+
+
+@posix
+def test_a_call_that_hears_no_signals_is_told_from_one_that_does() -> None:
+    before, call = "import hashlib", "hashlib.pbkdf2_hmac('sha256', b'a', b'b', n // 10)"
+    assert output(child(SERIAL_CALL.format(before=before, call=call))) == []
 
 
 @posix

@@ -2,8 +2,7 @@
 
 import inspect
 import pickle
-import time
-import timeit
+import sys
 import warnings
 
 import pytest
@@ -94,12 +93,27 @@ def test_nothing_else_changes():
     assert pickle.loads(pickle.dumps(fm.mcmc.sample)) is fm.mcmc.sample
 
 
-def test_the_cost_is_below_a_microsecond():
-    def cost(f):
-        timer = timeit.Timer(lambda: f(1, 2, n_draws=3, rng=4), timer=time.thread_time)
-        return min(timer.repeat(repeat=50, number=1000)) / 1000
+def test_the_cost_is_that_of_a_few_instructions():
+    """Of Python, beyond the function: 10 when this was written; benches/base has the time."""
 
-    assert cost(drawn) - cost(drawn.__wrapped__) < 1e-6
+    def cost(f):
+        count = 0
+
+        def trace(frame, event, _):
+            nonlocal count
+            frame.f_trace_opcodes = True
+            count += event in ("call", "opcode")
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            f(1, 2, n_draws=3, rng=4)
+        finally:
+            sys.settrace(before)
+        return count
+
+    assert cost(drawn) - cost(drawn.__wrapped__) < 30
 
 
 def test_all_public_functions_of_the_domains_are_wrapped():
