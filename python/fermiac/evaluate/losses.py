@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import choice, shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random.stream import Stream
@@ -42,7 +43,7 @@ class Loss:
         """Return the loss of each prediction, shape (m,)."""
         m = len(y)
         if self.function is not None:
-            values = self.function(y, predicted)
+            values = ask(self.function, (y, predicted), "loss", f"for {m} predictions")
         else:
             guess = _predictions(predicted, m)
             if self.name == "zero-one":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac.distributions.law import subkey
 from fermiac.errors import TargetError
 from fermiac.importance.level_points import LevelPoints
@@ -48,11 +49,7 @@ class LevelBatches:
             replicates = REPLICATES
             stream = LevelPoints(n, replicates, subkey(self._key, at), first)
             n *= replicates
-        try:
-            given = self._level(at, n, stream)
-        except Exception as error:
-            error.add_note(f"raised by level({at}, {n}, stream), batch {batch}")
-            raise
+        given = ask(self._level, (at, n, stream), f"level({at}, {n}, stream)", f"in batch {batch}")
         if not isinstance(given, tuple | list) or len(given) != 2:
             raise TargetError(
                 f"level({at}, {n}, stream) gave a {type(given).__name__}; a pair (fine, coarse) is "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask, own
 from fermiac._base.tensors import is_tensor, to_numpy
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
@@ -121,18 +122,15 @@ class _Adapter:
     def __call__(self, x: Array, streams: _core.RowStreams, chains: NDArray[np.uint64]) -> Array:
         target, block = self._target, self._block
         given = x if target is None else target.constrain(x)
-        # The function may write to its argument.
-        kept = None if target is None else given.copy()
-        try:
-            y = self._draw(given, RowGenerator._of(streams))
-        except BaseException as error:
-            error.add_note(f"raised by {self._what} on points of {len(x)} chains")
-            raise
+        on = f"on points of {len(x)} chains"
+        # The core makes an array for each batch.
+        arguments = given if target is None else own(given), RowGenerator._of(streams)
+        y = ask(self._draw, arguments, self._what, on, fresh=True)
         drawn = _checked(y, (len(x), len(block)), self._what)
-        if target is None or kept is None:
+        if target is None:
             return drawn
-        kept[:, block] = drawn
-        return np.ascontiguousarray(target.unconstrain(kept)[:, block])
+        given[:, block] = drawn
+        return np.ascontiguousarray(target.unconstrain(given)[:, block])
 
 
 def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
@@ -62,18 +63,14 @@ class Classifier:
 
     def _both(self, y: Array, sigma: Array) -> tuple[Array, Array]:
         points = y if self._event is None else y.reshape(len(y), *self._event)
-        try:
-            if self._module and self._gradient is None:
-                value, gradient = self._differentiated(points, sigma)
-            elif self._gradient is True:
-                value, gradient = _pair(self._function(points.copy(), sigma))
-            else:
-                value = self._function(points.copy(), sigma)
-                gradient = self._gradient(points.copy(), sigma)
-        except Exception as error:
-            if not isinstance(error, TargetError):
-                error.add_note(f"in the classifier of {len(y)} points")
-            raise
+        arguments, what = (points, sigma), "the classifier"
+        if self._module and self._gradient is None:
+            value, gradient = ask(self._differentiated, arguments, what)
+        elif self._gradient is True:
+            value, gradient = _pair(ask(self._function, arguments, what))
+        else:
+            value = ask(self._function, arguments, what)
+            gradient = ask(self._gradient, arguments, f"the gradient of {what}")
         return checked("classifier", value, len(y)), checked_rows("gradient", gradient, y.shape)
 
     def _differentiated(self, points: Array, sigma: Array) -> tuple[Any, Any]:

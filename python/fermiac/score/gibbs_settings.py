@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import choice, numbers, positive, real, shown, whole
 from fermiac.errors import ArgumentError, TargetError
@@ -391,7 +392,7 @@ def _checked(
     """Return a function of points for the bindings, with checked results and ordered columns."""
 
     def call(x: Array) -> Array:
-        values = np.asarray(to_numpy(function(x)))
+        values = np.asarray(to_numpy(ask(function, (x,), "noise_predictor")))
         if values.shape != (len(x), n_outputs) or values.dtype.kind not in "iuf":
             raise TargetError(
                 f"noise_predictor: it gave {values.dtype} of shape {values.shape} for {len(x)} "

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import choice, numbers, positive, real, require, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.class_gradients import checked_rows
@@ -262,11 +263,8 @@ class FlowModel:
 
 
 def _called(name: str, function: Any, x: Array, t: Array) -> Any:
-    try:
-        return function(x.copy(), t)
-    except Exception as error:
-        error.add_note(f"in the {name} of {len(x)} points at time {t[0] if t.size else 0:g}")
-        raise
+    time = t[0] if t.size else 0
+    return ask(function, (x, t), f"the {name}", f"on a batch of {len(x)} points at time {time:g}")
 
 
 class ExactInterpolant(FlowModel):

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
@@ -403,7 +404,7 @@ class Job:
         used, slots = np.nonzero(alive)
         # All tokens of a group are drawn at the time of the first.
         time = self._times(appeared[:, 0])
-        values = self.asked(state.tokens.copy(), time, positions)
+        values = self.asked(state.tokens, time, positions)
         uniforms = np.ascontiguousarray(noise[slots, used, 2])
         chosen = self.drawn(values, used, slots, positions, uniforms)
         at = positions[used, slots]
@@ -412,7 +413,7 @@ class Job:
         state.n_masked, state.levels, state.masked = left, levels, masked
 
     def _times(self, levels: Array) -> Array:
-        given = self.schedule(levels)
+        given = ask(self.schedule, (levels,), "schedule")
         try:
             got = real_numbers("schedule", given)
         except ArgumentError as error:
@@ -427,13 +428,8 @@ class Job:
     def asked(self, tokens: Ints, time: Array, positions: Ints) -> Any:
         """Return the checked logits of sequences."""
         n, length = tokens.shape
-        more = (positions.copy(),) if self.at_positions else ()
-        try:
-            got = self.logits(tokens, time, *more)
-        except Exception as error:
-            error.add_note(f"in the logits of {n} sequences")
-            raise
-        got = _real(got)
+        arguments = (tokens, time, positions)[: 2 + self.at_positions]
+        got = _real(ask(self.logits, arguments, "the logits", f"of {n} sequences"))
         needed = (n, positions.shape[1] if self.at_positions else length, self.n_tokens)
         if tuple(got.shape) != needed:
             raise TargetError(

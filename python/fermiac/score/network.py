@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.tensors import is_tensor, like, to_numpy
 from fermiac._base.validate import numbers, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
@@ -76,7 +77,7 @@ def _shape_of(y: Any) -> tuple[int, ...]:
 
 def _log_densities(function: Callable[[Array, Array], Any], y: Array, sigma: Array) -> Array:
     """Return the checked log-densities of a function."""
-    given = function(y, np.broadcast_to(sigma, len(y)).copy())
+    given = ask(function, (y, np.broadcast_to(sigma, len(y))), "log_density")
     given = np.asarray(to_numpy(given))
     if given.dtype.kind not in "iuf":
         raise TargetError(f"log_density: the function gave {given.dtype}; it must give numbers")

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import choice, numbers, positive, shown, yes
 from fermiac.errors import ArgumentError, TargetError
 
@@ -234,7 +235,7 @@ class Parametrisation:
             return float(self._own_time(np.array([s]))[0])
         levels = s if isinstance(s, np.ndarray) else s.detach().cpu().double().numpy()
         assert self._time is not None
-        given = self._time(levels)
+        given = ask(self._time, (levels,), "time")
         try:
             times = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:

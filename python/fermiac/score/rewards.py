@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.tensors import is_tensor, to_numpy
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
@@ -43,12 +44,8 @@ class Reward:
         """Return the rewards, (n,), in double precision."""
         taken = self._taken(points)
         torch = sys.modules.get("torch")
-        try:
-            with evaluating(self._function), nullcontext() if torch is None else torch.no_grad():
-                got = self._function(taken, *more)
-        except Exception as error:
-            error.add_note(f"in the {self._name} of {len(points)} points")
-            raise
+        with evaluating(self._function), nullcontext() if torch is None else torch.no_grad():
+            got = ask(self._function, (taken, *more), f"the {self._name}")
         return checked(self._name, got, len(points))
 
     def _taken(self, points: Any) -> Any:
@@ -157,7 +154,7 @@ class Regression:
         noisy = self._x + sigma * noise
         if self._regressor is None:
             return Reward(_ridge(noisy, self._rewards, self._key), (d,), "regressor")
-        return Reward(self._regressor(noisy, self._rewards), (d,), "regressor")
+        return Reward(ask(self._regressor, (noisy, self._rewards), "regressor"), (d,), "regressor")
 
 
 def _ridge(x: Array, rewards: Array, key: int) -> Callable[[Array], Array]:

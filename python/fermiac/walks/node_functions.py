@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import numbers, shown, taken
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.walks.labels import Labels, lookup
@@ -95,15 +96,12 @@ class NodeFunction:
 
     def _called(self, nodes: Ids) -> Array:
         assert self._call is not None
-        try:
-            got = self._call(nodes.copy())
-        except Exception as error:
-            what = "numbers" if self._labels is None else "labels"
-            error.add_note(
-                f"raised where {self._name} was evaluated at {len(nodes)} nodes, an array of their "
-                f"{what}; for one node at a time give a mapping from nodes, or numpy.vectorize(f)"
-            )
-            raise
+        what = "numbers" if self._labels is None else "labels"
+        on = (
+            f"evaluated at {len(nodes)} nodes, an array of their {what}; for one node at a time "
+            "give a mapping from nodes, or numpy.vectorize(f)"
+        )
+        got = ask(self._call, (nodes,), self._name, on)
         try:
             values = np.asarray(got)
         except ValueError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import finish, reporter
@@ -431,7 +432,7 @@ def _normal_gradient(
 
     def of_normal(u: Array, column: int) -> Array:
         x = space(u[None])
-        slopes = np.asarray(gradient(x.copy()), np.float64)
+        slopes = np.asarray(ask(gradient, (x,), "gradient"), np.float64)
         if slopes.ndim == 3 and slopes.shape[0] == 1 and column < slopes.shape[1]:
             slopes = slopes[:, column]
         if slopes.shape != x.shape:

@@ -1,0 +1,119 @@
+"""Calls of the user's functions: arrays of their own, one form of note, and checked answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.errors import CheckpointError, TargetError, WorkerError
+
+__all__ = ["array_of", "ask", "own", "real_answer"]
+
+#: The largest array that is copied for a function, in bytes; it gets larger ones read-only. Batches
+#: are smaller. Compiled extensions refuse read-only arrays, and torch warns of them.
+_COPIED = 2**24
+
+
+def ask(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    what: str,
+    on: str | Callable[[], str] | None = None,
+    *,
+    fresh: bool = False,
+) -> Any:
+    """Return what a user's function gives for arguments.
+
+    Parameters
+    ----------
+    function : callable
+    arguments : tuple
+        The arguments by position; `own` of each is passed on.
+    what : str
+        The function, for the note on its exceptions.
+    on : str or callable, optional
+        What it was given, for the note; by default the shape of the first argument.
+    fresh : bool
+        Whether all arrays were made for this call alone. They are passed on as they are.
+    """
+    try:
+        return function(*(arguments if fresh else map(own, arguments)))
+    except (CheckpointError, WorkerError):
+        raise  # raised by fermiac, not by the user's function
+    except BaseException as error:
+        told = on() if callable(on) else on or _batch(arguments)
+        error.add_note(f"raised by {what} {told}".rstrip())
+        raise
+
+
+def own(value: Any) -> Any:
+    """Return arrays as copies that a function may write to, or read-only if they are large.
+
+    Tuples, lists and dictionaries of arrays are copied too, and tensors; other values are the same.
+    """
+    if isinstance(value, np.ndarray):
+        if value.nbytes <= _COPIED:
+            return value.copy("K")
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if type(value) in (tuple, list):
+        return type(value)(map(own, value))
+    if type(value) is dict:
+        return {name: own(part) for name, part in value.items()}
+    torch = sys.modules.get("torch")
+    return value.clone() if torch is not None and isinstance(value, torch.Tensor) else value
+
+
+def _batch(arguments: tuple[Any, ...]) -> str:
+    shape = getattr(arguments[0], "shape", ()) if arguments else ()
+    if len(shape) == 2:
+        return f"on a batch of {shape[0]} points of dimension {shape[1]}"
+    return f"on an array of shape {tuple(shape)}" if shape else ""
+
+
+def array_of(y: Any, what: str) -> NDArray[Any]:
+    """Return the answer of a user's function as an array of numbers."""
+    if y is None:
+        raise TargetError(f"{what} gave None; it must return its values")
+    if np.ma.is_masked(y):
+        raise TargetError(
+            f"{what} gave an array with masked values, which would count as if they were not "
+            "masked; fill them: return y.filled(...)"
+        )
+    try:
+        values = np.asarray(y)
+    except Exception as error:
+        raise TargetError(
+            f"{what} gave a {type(y).__name__} that NumPy cannot take as an array: {error}"
+        ) from error
+    if values.dtype.kind not in "biufc":
+        raise TargetError(f"{what} gave an array of type {values.dtype}; it must hold numbers")
+    return values
+
+
+def real_answer(
+    y: Any,
+    what: str,
+    *shapes: tuple[int, ...],
+    on: str | Callable[[], str] = "",
+    hint: Callable[[tuple[int, ...]], str] = lambda shape: "",
+) -> NDArray[np.float64]:
+    """Return the answer of a user's function as doubles, in the first of the allowed shapes.
+
+    For messages `on` tells what the function was given, and `hint` what to do about a wrong shape.
+    """
+    values = y if type(y) is np.ndarray and y.dtype == np.float64 else array_of(y, what)
+    if values.dtype.kind == "c":
+        raise TargetError(f"{what} gave complex numbers; it must be real")
+    if values.shape not in shapes:
+        told = on() if callable(on) else on
+        raise TargetError(
+            f"{what} gave an array of shape {values.shape}{told and ' ' + told}; it must be "
+            f"{' or '.join(map(str, shapes))}{hint(values.shape)}"
+        )
+    return np.ascontiguousarray(values, dtype=np.float64).reshape(shapes[0])
