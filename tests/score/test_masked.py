@@ -236,7 +236,7 @@ def test_what_a_model_raises_passes_with_a_note() -> None:
 
     with pytest.raises(KeyError, match="no such thing") as caught:
         run(broken)
-    assert "in the logits of 200 sequences" in caught.value.__notes__
+    assert "raised by the logits of 200 sequences" in caught.value.__notes__
 
 
 @pytest.mark.torch

@@ -60,7 +60,7 @@ def test_what_a_reward_raises_passes_with_a_note() -> None:
 
     with pytest.raises(KeyError, match="no such thing") as caught:
         run(reward=broken, n=4)
-    assert "in the reward of 4 points" in caught.value.__notes__
+    assert "raised by the reward on a batch of 4 points" in caught.value.__notes__[0]
 
 
 @pytest.mark.torch

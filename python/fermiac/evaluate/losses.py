@@ -53,7 +53,7 @@ class Loss:
                 off = _real("y", y) - _real("the prediction", guess)
                 values = off * off if self.name == "squared" else np.abs(off)
         try:
-            losses = np.asarray(values, np.float64)
+            losses = np.array(values, np.float64)  # a copy: it may be the same array each time
         except Exception as error:
             raise TargetError(
                 f"loss: it returned a {type(values).__name__}, not an array of numbers ({error})"

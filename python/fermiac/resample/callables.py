@@ -47,7 +47,7 @@ _OF_NUMPY = {
 def _checked(values: Any, b: int) -> Array:
     """Return the values of a batch of b resamples, shape (b,) or (b, k)."""
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)  # a copy: it may be the same array each time
     except Exception as error:
         raise TargetError(
             f"statistic: it returned a {type(values).__name__}, not an array of numbers "

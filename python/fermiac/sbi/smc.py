@@ -108,7 +108,7 @@ class _Simulations:
         on = f"with the parameters {theta.tolist()}"
         given = ask(self._simulate, (theta, stream), "simulate", on)
         try:
-            summaries = np.asarray(given, np.float64).reshape(-1)
+            summaries = np.array(given, np.float64).reshape(-1)
         except Exception as error:
             raise TargetError(f"simulate: it returned {shown(given)}, not numbers") from error
         if summaries.size != self._k:

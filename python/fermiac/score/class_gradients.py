@@ -116,7 +116,7 @@ def _pair(given: Any) -> tuple[Any, Any]:
 def checked_rows(name: str, given: Any, shape: tuple[int, ...]) -> Array:
     """Return the values of a user's function, which must be finite numbers (n, d)."""
     try:
-        array = np.asarray(to_numpy(given), dtype=np.float64)
+        array = np.array(to_numpy(given), dtype=np.float64)  # a copy, as in `checked`
     except (TypeError, ValueError):
         raise TargetError(
             f"{name}: a {type(given).__name__} came back that is not an array of real numbers; "

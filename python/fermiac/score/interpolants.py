@@ -96,7 +96,7 @@ class Interpolant:
         elif self.path == "vp":
             alpha, beta = np.sqrt(np.maximum(1.0 - t * t, 0.0)), t
         else:
-            alpha, beta = (np.asarray(f(t), dtype=np.float64) for f in self.path)
+            alpha, beta = (_at(f, t) for f in self.path)
         if self.latent is None:
             gamma = np.zeros_like(t)
         elif self.latent == "bridge":
@@ -119,7 +119,7 @@ class Interpolant:
             beta = np.ones_like(t)
         else:
             low, high = np.maximum(t - _STEP, 0.0), np.minimum(t + _STEP, 1.0)
-            alpha, beta = ((np.asarray(f(high)) - f(low)) / (high - low) for f in self.path)
+            alpha, beta = ((_at(f, high) - _at(f, low)) / (high - low) for f in self.path)
         if self.latent is None:
             both = np.zeros_like(t)
         elif self.latent == "bridge":
@@ -127,6 +127,10 @@ class Interpolant:
         else:
             both = self.scale**2 * np.sin(math.pi * t) ** 2 * math.pi * np.sin(2 * math.pi * t)
         return alpha, beta, both
+
+
+def _at(function: Any, t: Array) -> Array:
+    return np.array(ask(function, (t,), "path"), dtype=np.float64)
 
 
 def _times(t: Any) -> Array:

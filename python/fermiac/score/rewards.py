@@ -68,7 +68,7 @@ def checked(name: str, got: Any, n: int, minus_infinity: bool = False) -> Array:
         # NumPy would also convert dates, durations and texts.
         if given.dtype.kind not in "biufO":
             raise TypeError
-        array = np.asarray(given, dtype=np.float64)
+        array = np.array(given, dtype=np.float64)  # a copy: it may be the same array each time
     except (TypeError, ValueError):
         raise TargetError(
             f"{name}: a {type(got).__name__} came back that is not an array of real numbers; shape "

@@ -165,13 +165,16 @@ class CallableDensity(LogDensity):
                 f"shape ({len(x)},) alone, or be passed with gradient=True"
             )
         values = self._checked(y, (len(x),), x.shape, self._what)
+        if not fresh:
+            values = values.copy()  # it may be the same array each time
         if not with_gradient:
             return values, None
         what = f"the gradient of {self._what}"
         if separate:
             assert callable(self._gradient)
             slopes = ask(self._gradient, (x,), what, fresh=fresh)
-        return values, self._checked(slopes, x.shape, x.shape, what)
+        slopes = self._checked(slopes, x.shape, x.shape, what)
+        return values, slopes if fresh else slopes.copy()
 
     def _compare(self, x: Array, separate: bool) -> None:
         """Compare the rows of the functions at their first call."""
