@@ -16,6 +16,7 @@ __all__ = ["array_of", "ask", "own", "real_answer"]
 #: The largest array that is copied for a function, in bytes; it gets larger ones read-only. Batches
 #: are smaller. Compiled extensions refuse read-only arrays, and torch warns of them.
 _COPIED = 2**24
+_DOUBLE = np.dtype(np.float64)
 
 
 def ask(
@@ -23,7 +24,6 @@ def ask(
     arguments: tuple[Any, ...],
     what: str,
     on: str | Callable[[], str] | None = None,
-    *,
     fresh: bool = False,
 ) -> Any:
     """Return what a user's function gives for arguments.
@@ -99,21 +99,26 @@ def array_of(y: Any, what: str) -> NDArray[Any]:
 def real_answer(
     y: Any,
     what: str,
-    *shapes: tuple[int, ...],
-    on: str | Callable[[], str] = "",
-    hint: Callable[[tuple[int, ...]], str] = lambda shape: "",
+    *shapes: Any,
+    on: str | tuple[int, ...] | Callable[[], str] = "",
+    hint: Callable[[Any, Any], str] = lambda given, needed: "",
 ) -> NDArray[np.float64]:
     """Return the answer of a user's function as doubles, in the first of the allowed shapes.
 
-    For messages `on` tells what the function was given, and `hint` what to do about a wrong shape.
+    For messages `on` tells what the function was given, by words or by the shape of its batch, and
+    `hint` what to do about a wrong shape.
     """
-    values = y if type(y) is np.ndarray and y.dtype == np.float64 else array_of(y, what)
+    shape = shapes[0]
+    if type(y) is np.ndarray and y.shape == shape and y.dtype == _DOUBLE and y.flags.c_contiguous:
+        return y
+    values = array_of(y, what)
     if values.dtype.kind == "c":
         raise TargetError(f"{what} gave complex numbers; it must be real")
     if values.shape not in shapes:
         told = on() if callable(on) else on
+        told = f"for a batch of shape {told}" if isinstance(told, tuple) else told
         raise TargetError(
             f"{what} gave an array of shape {values.shape}{told and ' ' + told}; it must be "
-            f"{' or '.join(map(str, shapes))}{hint(values.shape)}"
+            f"{' or '.join(map(str, shapes))}{hint(values.shape, shape)}"
         )
-    return np.ascontiguousarray(values, dtype=np.float64).reshape(shapes[0])
+    return np.ascontiguousarray(values, dtype=np.float64).reshape(shape)

@@ -45,8 +45,7 @@ class Outputs:
 
     def __call__(self, x: Array) -> Array:
         """Return the values at the rows of `x`."""
-        on = f"on a batch of {len(x)} points, after {self.n_evals} evaluations"
-        values = as_batch(ask(self._model, (x,), self._what, on), x)
+        values = as_batch(ask(self._model, (x,), self._what), x)
         if values.dtype.kind == "c":
             raise TargetError(
                 f"{self._what} gave complex numbers; real ones are needed: return real and "

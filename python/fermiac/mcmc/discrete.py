@@ -150,4 +150,4 @@ class _Table:
             self._unseen = False
         y = ask(self._f, (x,), what, fresh=True)  # the core makes an array for each batch
         shape = (len(x), self._n_states)
-        return real_answer(y, what, shape, hint=lambda _: ", a column for every state")
+        return real_answer(y, what, shape, hint=lambda *_: ", a column for every state")

@@ -152,7 +152,7 @@ class Function:
         """Return the checked values of batches that were made for this call."""
         b = len(resamples[0])
         arguments = (*map(own, self._fixed), *resamples)
-        given = ask(self.f, arguments, "the statistic", f"on {b} resamples", fresh=True)
+        given = ask(self.f, arguments, "the statistic", lambda: f"on {b} resamples", fresh=True)
         return _checked(given, b)
 
     def values(self, arguments: tuple[Array, ...]) -> Array:

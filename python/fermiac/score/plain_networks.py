@@ -71,7 +71,7 @@ class ArrayNetwork:
         return self._either("score", y, sigma, scales)
 
     def _either(self, name: str, y: Array, sigma: Array, scales: Scales) -> Array:
-        """Call the function with arrays, or with tensors if it fails on arrays and calls modules."""
+        """Call the function with arrays; with tensors if it fails on arrays and calls modules."""
         if self._tensors is None:
             try:
                 return self._apply(y, scales)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,6 @@ class CallableIntegrand:
         self._f = f
         self._dim = dim
         self._first = first
-        self._evaluated = 0
         self.scalar: bool | None = None
         self.complex = False
 
@@ -56,13 +54,15 @@ class CallableIntegrand:
     def handle(self) -> tuple[Callable[[Array], Array], int]:
         """The argument of the core."""
         # The core makes an array for each batch.
-        return (partial(self, fresh=True), self._dim)
+        return (self._of_core, self._dim)
+
+    def _of_core(self, x: Array) -> Array:
+        return self(x, True)
 
     def __call__(self, x: Array, fresh: bool = False) -> Array:
         """Return the values of a batch of points, in an array that is not the function's."""
-        n, dim = x.shape
-        on = f"on a batch of {n} points of dimension {dim}, after {self._evaluated} evaluations"
-        y = ask(self._f, (x,), "the integrand", on, fresh=fresh)
+        n = len(x)
+        y = ask(self._f, (x,), "the integrand", None, fresh)
         values = as_batch(y, x)
         if self.scalar is None:
             self.scalar = values.ndim == 1
@@ -79,7 +79,6 @@ class CallableIntegrand:
             values = np.hstack([values.real, values.imag])
         elif values.dtype.kind == "c":
             raise TargetError("the integrand gave complex numbers; earlier batches were real")
-        self._evaluated += n
         out = np.ascontiguousarray(values, dtype=np.float64)
         return out if fresh else out.copy()
 
@@ -141,7 +140,10 @@ class CallableDensity(LogDensity):
     @property
     def _handle(self) -> Any:
         # The core makes an array for each batch.
-        return (partial(self._evaluate, fresh=True), self.dim, self.has_gradient)
+        return (self._of_core, self.dim, self.has_gradient)
+
+    def _of_core(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        return self._evaluate(x, with_gradient, True)
 
     def _evaluate(
         self, x: Array, with_gradient: bool, fresh: bool = False
@@ -150,7 +152,8 @@ class CallableDensity(LogDensity):
         if self._unseen and len(x):
             self._compare(x, separate)
         # The first function may write to its array, or keep it.
-        y = ask(self._f, (x,), self._what, fresh=fresh and not separate)
+        given = x.copy() if fresh and separate else x
+        y = ask(self._f, (given,), self._what, None, fresh)
         slopes = None
         if self._gradient is True:
             if not isinstance(y, tuple | list) or len(y) != 2:
@@ -164,7 +167,7 @@ class CallableDensity(LogDensity):
                 f"{self._what} gave a pair, as of a value and its gradient; it must give values of "
                 f"shape ({len(x)},) alone, or be passed with gradient=True"
             )
-        values = self._checked(y, (len(x),), x.shape, self._what)
+        values = real_answer(y, self._what, (len(x),), on=x.shape, hint=_hint)
         if not fresh:
             values = values.copy()  # it may be the same array each time
         if not with_gradient:
@@ -172,8 +175,8 @@ class CallableDensity(LogDensity):
         what = f"the gradient of {self._what}"
         if separate:
             assert callable(self._gradient)
-            slopes = ask(self._gradient, (x,), what, fresh=fresh)
-        slopes = self._checked(slopes, x.shape, x.shape, what)
+            slopes = ask(self._gradient, (x,), what, None, fresh)
+        slopes = real_answer(slopes, what, x.shape, on=x.shape, hint=_hint)
         return values, slopes if fresh else slopes.copy()
 
     def _compare(self, x: Array, separate: bool) -> None:
@@ -189,18 +192,16 @@ class CallableDensity(LogDensity):
         if self._gradient is None or self._gradient is True:
             self._unseen.discard("gradient")
 
-    @staticmethod
-    def _checked(y: Any, shape: tuple[int, ...], batch: tuple[int, ...], what: str) -> Array:
-        def hint(given: tuple[int, ...]) -> str:
-            if len(shape) == 2:
-                return "; transpose it" if given[::-1] == shape else ""
-            if given == (*shape, 1):
-                return "; squeeze it: return y[:, 0]"
-            if len(given) == 2 and given[:1] == shape:
-                return "; a log-density gives one number per point: sum over the last axis"
-            return "; for a function of one point: fermiac.targets.vectorize(f)" * (len(given) < 2)
 
-        return real_answer(y, what, shape, on=f"for a batch of shape {batch}", hint=hint)
+def _hint(given: tuple[int, ...], needed: tuple[int, ...]) -> str:
+    """Return what to do about a wrong shape of a log-density or its gradient."""
+    if len(needed) == 2:
+        return "; transpose it" if given[::-1] == needed else ""
+    if given == (*needed, 1):
+        return "; squeeze it: return y[:, 0]"
+    if len(given) == 2 and given[:1] == needed:
+        return "; a log-density gives one number per point: sum over the last axis"
+    return "; for a function of one point: fermiac.targets.vectorize(f)" * (len(given) < 2)
 
 
 class CallableLaw:
@@ -215,7 +216,7 @@ class CallableLaw:
     def log_density(self, x: Array) -> Array:
         """Return the log-densities of a batch, checked."""
         y = ask(self._density, (x,), self._what, fresh=True)
-        return real_answer(y, self._what, (len(x),), on=f"for {len(x)} points")
+        return real_answer(y, self._what, (len(x),), on=x.shape)
 
     @property
     def has_unit_map(self) -> bool:

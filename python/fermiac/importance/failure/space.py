@@ -160,8 +160,7 @@ class LimitState:
 
     def _batch(self, u: Array) -> Array:
         x = self.space(u)
-        on = f"on a batch of {len(x)} points of dimension {self.dim}, after {self.n_evals} others"
-        given = ask(self._f, (x,), self._name, on)
+        given = ask(self._f, (x,), self._name)
         values = self._checked(given, u, x)
         self.n_evals += len(u)
         if self._report is not None:
