@@ -42,10 +42,10 @@ def test_a_regressor_of_the_user_is_fitted_at_every_level() -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (lambda x: x[:2, 0], r"shape \(2,\) came back; \(40,\)"),
-        (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "nan came back"),
-        (lambda x: "good", "not an array of real numbers"),
-        (lambda x: x[:, 0] + 0j, "not an array of real numbers"),
+        (lambda x: x[:2, 0], r"shape \(2,\); it must be \(40,\)"),
+        (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "gave nan in row"),
+        (lambda x: "good", "must hold numbers"),
+        (lambda x: x[:, 0] + 0j, "must be real"),
     ],
     ids=["shape", "nan", "text", "complex"],
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.tensors import is_tensor, to_numpy
 from fermiac.errors import CheckpointError, TargetError, WorkerError
 
 __all__ = ["array_of", "ask", "own", "real_answer"]
@@ -65,12 +65,11 @@ def own(value: Any) -> Any:
         return type(value)(map(own, value))
     if type(value) is dict:
         return {name: own(part) for name, part in value.items()}
-    torch = sys.modules.get("torch")
-    return value.clone() if torch is not None and isinstance(value, torch.Tensor) else value
+    return value.clone() if is_tensor(value) else value
 
 
 def _batch(arguments: tuple[Any, ...]) -> str:
-    shape = getattr(arguments[0], "shape", ()) if arguments else ()
+    shape: Any = getattr(arguments[0], "shape", ()) if arguments else ()
     if len(shape) == 2:
         return f"on a batch of {shape[0]} points of dimension {shape[1]}"
     return f"on an array of shape {tuple(shape)}" if shape else ""
@@ -86,7 +85,7 @@ def array_of(y: Any, what: str) -> NDArray[Any]:
             "masked; fill them: return y.filled(...)"
         )
     try:
-        values = np.asarray(y)
+        values = np.asarray(y if is_tensor(y) and y.is_complex() else to_numpy(y))
     except Exception as error:
         raise TargetError(
             f"{what} gave a {type(y).__name__} that NumPy cannot take as an array: {error}"
@@ -102,15 +101,17 @@ def real_answer(
     *shapes: Any,
     on: str | tuple[int, ...] | Callable[[], str] = "",
     hint: Callable[[Any, Any], str] = lambda given, needed: "",
+    finite: bool = False,
 ) -> NDArray[np.float64]:
     """Return the answer of a user's function as doubles, in the first of the allowed shapes.
 
     For messages `on` tells what the function was given, by words or by the shape of its batch, and
-    `hint` what to do about a wrong shape.
+    `hint` what to do about a wrong shape. `finite` refuses NaN and infinities.
     """
     shape = shapes[0]
-    if type(y) is np.ndarray and y.shape == shape and y.dtype == _DOUBLE and y.flags.c_contiguous:
-        return y
+    as_needed = type(y) is np.ndarray and y.shape == shape and y.dtype == _DOUBLE
+    if as_needed and y.flags.c_contiguous and not finite:
+        return y  # type: ignore[no-any-return]
     values = array_of(y, what)
     if values.dtype.kind == "c":
         raise TargetError(f"{what} gave complex numbers; it must be real")
@@ -121,4 +122,8 @@ def real_answer(
             f"{what} gave an array of shape {values.shape}{told and ' ' + told}; it must be "
             f"{' or '.join(map(str, shapes))}{hint(values.shape, shape)}"
         )
-    return np.ascontiguousarray(values, dtype=np.float64).reshape(shape)
+    out = np.ascontiguousarray(values, dtype=np.float64).reshape(shape)
+    if finite and not np.isfinite(out).all():
+        at = int(np.argwhere(~np.isfinite(out))[0, 0])
+        raise TargetError(f"{what} gave {out[at]} in row {at}; finite numbers are needed")
+    return out

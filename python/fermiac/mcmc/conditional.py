@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.ask import ask, own
-from fermiac._base.tensors import is_tensor, to_numpy
+from fermiac._base.ask import ask, own, real_answer
 from fermiac._base.validate import shown
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.mcmc.row_generator import RowGenerator
 from fermiac.targets.density import LogDensity
@@ -126,11 +125,17 @@ class _Adapter:
         # The core makes an array for each batch.
         arguments = given if target is None else own(given), RowGenerator._of(streams)
         y = ask(self._draw, arguments, self._what, on, fresh=True)
-        drawn = _checked(y, (len(x), len(block)), self._what)
+        n, width = shape = len(x), len(block)
+        shapes = (shape, (n,)) if width == 1 else (shape,)
+        drawn = real_answer(y, self._what, *shapes, on=on, hint=_hint)
         if target is None:
             return drawn
         given[:, block] = drawn
         return np.ascontiguousarray(target.unconstrain(given)[:, block])
+
+
+def _hint(_: object, __: object) -> str:
+    return "; a row for every chain, a column for every coordinate of the block"
 
 
 def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None:
@@ -148,26 +153,3 @@ def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None
                 f"{shown(transform)} makes free coordinates that belong to several of them; leave "
                 "it out, and let the draw give such numbers"
             )
-
-
-def _on_cpu(y: Any) -> Any:
-    """Return a tensor of real numbers as an array, and anything else as it is."""
-    return y if is_tensor(y) and y.is_complex() else to_numpy(y)
-
-
-def _checked(y: Any, shape: tuple[int, int], what: str) -> Array:
-    """Return the result of a draw as an array of this shape."""
-    try:
-        values = np.asarray(_on_cpu(y))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TargetError(f"{what} gave what NumPy cannot take as an array: {error}") from error
-    n, width = shape
-    good = values.shape == shape or (width == 1 and values.shape == (n,))
-    if not good or values.dtype.kind not in "biuf" or np.ma.is_masked(y):
-        needed = f"({n}, {width})" + (f" or ({n},)" if width == 1 else "")
-        kind = "masked values" if np.ma.is_masked(y) else f"type {values.dtype}"
-        raise TargetError(
-            f"{what} gave an array of shape {values.shape} and {kind}; {needed} real numbers are "
-            "needed: a row for every chain, a column for every coordinate of the block"
-        )
-    return np.ascontiguousarray(values, dtype=np.float64).reshape(shape)

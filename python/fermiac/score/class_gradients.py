@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.ask import ask
-from fermiac._base.tensors import to_numpy
+from fermiac._base.ask import array_of, ask, real_answer
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.rewards import checked
@@ -115,17 +114,7 @@ def _pair(given: Any) -> tuple[Any, Any]:
 
 def checked_rows(name: str, given: Any, shape: tuple[int, ...]) -> Array:
     """Return the values of a user's function, which must be finite numbers (n, d)."""
-    try:
-        array = np.array(to_numpy(given), dtype=np.float64)  # a copy, as in `checked`
-    except (TypeError, ValueError):
-        raise TargetError(
-            f"{name}: a {type(given).__name__} came back that is not an array of real numbers; "
-            f"shape {shape} is needed"
-        ) from None
-    if array.size != np.prod(shape) or len(array) != shape[0]:
-        raise TargetError(f"{name}: shape {array.shape} came back; {shape} is needed")
-    array = array.reshape(shape)
-    if not np.isfinite(array).all():
-        row = int(np.argmin(np.isfinite(array).all(axis=1)))
-        raise TargetError(f"{name}: a number that is not finite came back for row {row}")
-    return array
+    array = array_of(given, name)
+    if array.size == np.prod(shape) and len(array) == shape[0]:
+        array = array.reshape(shape)
+    return real_answer(array, name, shape, finite=True).copy()  # as in `checked`

@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac._base.ask import ask
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
-from fermiac._base.validate import RngLike, key_of, real, real_numbers, shown, taken, whole, yes
+from fermiac._base.validate import RngLike, key_of, real, shown, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
@@ -414,16 +414,7 @@ class Job:
 
     def _times(self, levels: Array) -> Array:
         given = ask(self.schedule, (levels,), "schedule")
-        try:
-            got = real_numbers("schedule", given)
-        except ArgumentError as error:
-            raise TargetError(f"of what the function gave, {error}") from error
-        if got.shape != levels.shape or not np.isfinite(got).all():
-            raise TargetError(
-                f"schedule: shape {got.shape} came back, or a number that is not finite; "
-                f"{levels.shape} finite times are needed"
-            )
-        return got
+        return real_answer(given, "schedule", levels.shape, finite=True)
 
     def asked(self, tokens: Ints, time: Array, positions: Ints) -> Any:
         """Return the checked logits of sequences."""

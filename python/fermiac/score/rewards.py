@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.ask import ask
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.tensors import is_tensor, to_numpy
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
@@ -61,27 +61,13 @@ class Reward:
 
 def checked(name: str, got: Any, n: int, minus_infinity: bool = False) -> Array:
     """Return the values of a user's function, (n,) finite numbers, or minus infinity if allowed."""
-    try:
-        if is_tensor(got) and got.is_complex():
-            raise TypeError
-        given = np.asarray(to_numpy(got))
-        # NumPy would also convert dates, durations and texts.
-        if given.dtype.kind not in "biufO":
-            raise TypeError
-        array = np.array(given, dtype=np.float64)  # a copy: it may be the same array each time
-    except (TypeError, ValueError):
-        raise TargetError(
-            f"{name}: a {type(got).__name__} came back that is not an array of real numbers; shape "
-            f"({n},) is needed"
-        ) from None
-    if array.shape not in ((n,), (n, 1)):
-        raise TargetError(f"{name}: shape {array.shape} came back; ({n},) is needed")
-    array = array.reshape(n)
+    # A copy, as it may be the same array each time.
+    array = real_answer(got, name, (n,), (n, 1)).copy()
     good = np.isfinite(array) | (minus_infinity & (array == -np.inf))
     if not good.all():
         row = int(np.argmin(good))
         raise TargetError(
-            f"{name}: {array[row]} came back for row {row}; finite numbers are needed; where a "
+            f"{name} gave {array[row]} in row {row}; finite numbers are needed; where a "
             "reward forbids points, give them a low one"
         )
     return array
