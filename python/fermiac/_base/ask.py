@@ -95,6 +95,12 @@ def array_of(y: Any, what: str) -> NDArray[Any]:
     return values
 
 
+def _fits(given: tuple[int, ...], shape: Any) -> bool:
+    return len(given) == len(shape) and all(
+        b in (a, "k" if a else a) for a, b in zip(given, shape, strict=True)
+    )
+
+
 def real_answer(
     y: Any,
     what: str,
@@ -105,6 +111,7 @@ def real_answer(
 ) -> NDArray[np.float64]:
     """Return the answer of a user's function as doubles, in the first of the allowed shapes.
 
+    A shape (n, "k") allows any number of columns above 0, which are kept.
     For messages `on` tells what the function was given, by words or by the shape of its batch, and
     `hint` what to do about a wrong shape. `finite` refuses NaN and infinities.
     """
@@ -115,14 +122,16 @@ def real_answer(
     values = array_of(y, what)
     if values.dtype.kind == "c":
         raise TargetError(f"{what} gave complex numbers; it must be real")
-    if values.shape not in shapes:
+    form = next((one for one in shapes if _fits(values.shape, one)), None)
+    if form is None:
         told = on() if callable(on) else on
         told = f"for a batch of shape {told}" if isinstance(told, tuple) else told
         raise TargetError(
             f"{what} gave an array of shape {values.shape}{told and ' ' + told}; it must be "
-            f"{' or '.join(map(str, shapes))}{hint(values.shape, shape)}"
+            f"{' or '.join(map(str, shapes))}{hint(values.shape, shape)}".replace("'k'", "k")
         )
-    out = np.ascontiguousarray(values, dtype=np.float64).reshape(shape)
+    out = np.ascontiguousarray(values, dtype=np.float64)
+    out = out if "k" in form else out.reshape(shape)
     if finite and not np.isfinite(out).all():
         at = int(np.argwhere(~np.isfinite(out))[0, 0])
         raise TargetError(f"{what} gave {out[at]} in row {at}; finite numbers are needed")
