@@ -576,7 +576,10 @@ def _(c: Given) -> Any:
        "score.FlowModel.divergence")  # fmt: skip
 def _(c: Given) -> Any:
     f = c.f(lambda x, t: -x * t[:, None])
-    some = {"divergence": c.f(lambda x, t: -2.0 * t), "denoiser": c.f(lambda x, t: 0.1 * x)}
+    some: dict[str, Any] = {
+        "divergence": c.f(lambda x, t: -2.0 * t),
+        "denoiser": c.f(lambda x, t: 0.1 * x),
+    }
     some["interpolant"] = fm.score.Interpolant(latent="bridge")
     x = c.array(points(n=6))
     model = fm.score.FlowModel(f, **some)
@@ -621,8 +624,8 @@ def _(c: Given) -> Any:
         c.f(lambda f, y: -0.5 * np.square(f - y)),
         c.f(lambda x, y: -np.repeat((x.sum(axis=1) - y)[:, None], 2, axis=1)),
     )
-    few = {**STEPS, "method": "particles"}
-    daps = {**STEPS, "method": fm.score.DAPS()}
+    few: dict[str, Any] = {**STEPS, "method": "particles"}
+    daps: dict[str, Any] = {**STEPS, "method": fm.score.DAPS()}
     return (
         fm.score.posterior(MODEL, observed, seen, 8, **few),
         fm.score.posterior(MODEL, observed, seen, 8, **daps),
@@ -641,7 +644,7 @@ def _(c: Given) -> Any:
 @entry("score.guided.condition")
 def _(c: Given) -> Any:
     network = c.f(lambda y, t, k: (y - k) * np.reshape(t, (-1, 1)) / 10)
-    few = {"prediction": "eps", "kind": "ve", "dim": 2, "sigma_range": (0.01, 5.0)}
+    few: dict[str, Any] = {"prediction": "eps", "kind": "ve", "dim": 2, "sigma_range": (0.01, 5.0)}
     condition, null = c.array([1.0, 0.0]), c.array([0.0, 0.0])
     guided = fm.score.guided(network, condition=condition, null=null, scale=2.0, **few)
     return np.asarray(fm.score.sample(guided, 6, **STEPS))
