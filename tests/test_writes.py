@@ -117,7 +117,7 @@ def bits(result: Any) -> list[Any]:
 
 
 def normal(x: Array) -> Array:
-    return -0.5 * np.square(x).sum(axis=1)
+    return np.asarray(-0.5 * np.square(x).sum(axis=1))
 
 
 def slope(x: Array) -> Array:
