@@ -207,7 +207,7 @@ def test_refusals(call: Any, message: str) -> None:
 
 
 def test_functions_that_give_no_numbers() -> None:
-    with pytest.raises(TargetError, match="velocity: a number that is not finite"):
+    with pytest.raises(TargetError, match=r"velocity gave .* in row 0; finite"):
         fm.score.transport(FLOW, POINTS)
     exact = fm.score.ExactInterpolant(TWO, THREE)
     with pytest.raises(TargetError, match="diffusion: the function gave -1"):

@@ -221,7 +221,7 @@ def test_logits_that_cannot_be_used(logits: Any, message: str) -> None:
 
 @pytest.mark.parametrize("value", ["text", None, 1j, math.nan, [[0.5]]])
 def test_times_that_cannot_be_used(value: Any) -> None:
-    with pytest.raises(TargetError, match="schedule: "):
+    with pytest.raises(TargetError, match="schedule gave"):
         run(schedule=lambda level: value)
 
 
@@ -236,7 +236,7 @@ def test_what_a_model_raises_passes_with_a_note() -> None:
 
     with pytest.raises(KeyError, match="no such thing") as caught:
         run(broken)
-    assert "in the logits of 200 sequences" in caught.value.__notes__
+    assert "raised by the logits of 200 sequences" in caught.value.__notes__
 
 
 @pytest.mark.torch

@@ -137,8 +137,8 @@ def test_points_may_have_a_shape_that_the_model_was_not_told() -> None:
     [
         (lambda y: np.where(np.arange(len(y)) == 2, np.nan, 0.0), "gave nan in row 2"),
         (lambda y: np.full(len(y), np.inf), "gave inf in row 0"),
-        (lambda y: ["a"] * len(y), "it must give numbers"),
-        (lambda y: None, "it must give numbers"),
+        (lambda y: ["a"] * len(y), "it must hold numbers"),
+        (lambda y: None, "gave None"),
     ],
     ids=["nan", "infinity", "text", "none"],
 )
@@ -195,7 +195,7 @@ def test_a_log_density_may_be_given() -> None:
     assert not ScoreModel(exact, "x0").has_log_density
     with pytest.raises(ArgumentError, match="has no log-density"):
         ScoreModel(exact, "x0").log_density(y, s)
-    with pytest.raises(TargetError, match=r"shape \(\) for points of shape \(5, 4\)"):
+    with pytest.raises(TargetError, match=r"shape \(\) for a batch of shape \(5, 4\)"):
         ScoreModel(exact, "x0", log_density=lambda y, s: 0.0).log_density(y, s)
 
 

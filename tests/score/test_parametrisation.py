@@ -110,9 +110,9 @@ def test_ranges_of_the_kinds() -> None:
 
 def test_times_that_are_refused() -> None:
     for give, message in (
-        (lambda s: "early", "gave 'early'; it must give one number"),
-        (lambda s: s[:1], r"gave shape \(1,\)"),
-        (lambda s: s * np.nan, "gave nan for level 2"),
+        (lambda s: "early", "gave an array of type <U5"),
+        (lambda s: s[:1], r"gave an array of shape \(1,\)"),
+        (lambda s: s * np.nan, "gave nan in row 0"),
     ):
-        with pytest.raises(TargetError, match=f"time: the function {message}"):
+        with pytest.raises(TargetError, match=f"time {message}"):
             ScoreModel(exact, time=give).denoise(np.zeros((3, 4)), [2.0, 2.0, 2.0])

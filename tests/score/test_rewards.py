@@ -42,10 +42,10 @@ def test_a_regressor_of_the_user_is_fitted_at_every_level() -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (lambda x: x[:2, 0], r"shape \(2,\) came back; \(40,\)"),
-        (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "nan came back"),
-        (lambda x: "good", "not an array of real numbers"),
-        (lambda x: x[:, 0] + 0j, "not an array of real numbers"),
+        (lambda x: x[:2, 0], r"shape \(2,\); it must be \(40,\)"),
+        (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "gave nan in row"),
+        (lambda x: "good", "must hold numbers"),
+        (lambda x: x[:, 0] + 0j, "must be real"),
     ],
     ids=["shape", "nan", "text", "complex"],
 )
@@ -60,7 +60,7 @@ def test_what_a_reward_raises_passes_with_a_note() -> None:
 
     with pytest.raises(KeyError, match="no such thing") as caught:
         run(reward=broken, n=4)
-    assert "in the reward of 4 points" in caught.value.__notes__
+    assert "raised by the reward on a batch of 4 points" in caught.value.__notes__[0]
 
 
 @pytest.mark.torch

@@ -261,18 +261,18 @@ def test_functions_that_give_no_numbers() -> None:
     def call(f: Any, **more: Any) -> Any:
         return fm.score.steer(WIDE, f, 20, n_steps=5, sigma_range=RANGE, rng=0, **more)
 
-    with pytest.raises(TargetError, match="potential: nan came back for row 0"):
+    with pytest.raises(TargetError, match="potential gave nan in row 0"):
         call(lambda y, x, s: np.full(len(y), np.nan))
     for kind in ("M8[s]", "m8[s]", "U9", complex):
-        with pytest.raises(TargetError, match="potential: a ndarray came back that is not"):
+        with pytest.raises(TargetError, match=r"potential gave .*(hold numbers|be real)"):
             call(lambda y, x, s, kind=kind: (0.0 * y[:, 0]).astype(kind))
-    with pytest.raises(TargetError, match="potential: inf came back"):
+    with pytest.raises(TargetError, match="potential gave inf in row 0"):
         call(lambda y, x, s: np.full(len(y), np.inf))
     with pytest.raises(TargetError, match="all 20 are 0"):
         call(lambda y, x, s: np.full(len(y), -np.inf))
-    with pytest.raises(TargetError, match="potential: shape"):
+    with pytest.raises(TargetError, match="potential gave an array of shape"):
         call(lambda y, x, s: np.hstack([x, x]))
-    with pytest.raises(TargetError, match="gradient: shape"):
+    with pytest.raises(TargetError, match="gradient gave an array of shape"):
         call(potential, gradient=lambda y, x, s: np.zeros(3))
     with pytest.raises(NumericalError):
         fm.score.sample_power(

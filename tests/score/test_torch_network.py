@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from typing import Any
 
@@ -309,13 +310,40 @@ def test_modules_that_a_function_calls_are_held(torch: Any) -> None:
 
 def test_first_mistakes_are_told(torch: Any) -> None:
     module, (y, s) = layers(torch).eval(), noisy(3)
-    for function in (lambda x, t: x.unsqueeze(1), lambda x, t: torch.exp(x), module.forward):
+    for function in (lambda x, t: x.unsqueeze(1), lambda x, t: torch.exp(x)):
         with pytest.raises((AttributeError, TypeError)) as caught:
             ScoreModel(function).denoise(y, s)
-        assert "make the model with device= or dtype=torch.float32" in caught.value.__notes__[0]
+        assert "pass the torch.nn.Module itself" in caught.value.__notes__[1]
     with pytest.raises(RuntimeError) as caught_types:
         ScoreModel(lambda x, t: module(x, t), device="cpu").denoise(y, s)
     assert "dtype=torch.float32, or with modules=" in caught_types.value.__notes__[1]
+
+
+def test_functions_that_call_modules_get_tensors(torch: Any) -> None:
+    module, (y, s) = layers(torch), noisy(3)
+    expected = ScoreModel(module)
+
+    @functools.wraps(module.forward)
+    def wrapped(*args: Any) -> Any:
+        return module(*args)
+
+    for function in (
+        lambda x, t: module(x, t),
+        module.forward,
+        wrapped,
+        functools.partial(lambda net, x, t: net(x, t), module),
+        lambda x, t: wrapped(x, t),
+    ):
+        made = ScoreModel(function)
+        np.testing.assert_array_equal(made.denoise(y, s), expected.denoise(y, s))
+        np.testing.assert_array_equal(made.score(y, s), expected.score(y, s))
+    assert module.training
+    # What takes arrays gets arrays.
+    arrays = ScoreModel(lambda x, t: module.double()(*map(torch.from_numpy, (x, t))).detach())
+    assert arrays.denoise(y, s).shape == y.shape
+    with pytest.raises(AttributeError, match="no attribute 'nothing'") as caught:
+        ScoreModel(lambda x, t: module(x.nothing(), t)).denoise(y, s)
+    assert "raised by the network" in caught.value.__notes__[0]
 
 
 def test_modules_may_differentiate_themselves(torch: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.validate import real_numbers, whole
 from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, Stream, key_of
@@ -215,11 +217,28 @@ class Law:
         """
         return self.sample(size, rng=random_state)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The methods of a user's law are functions of the user.
+        if cls.__module__.partition(".")[0] != "fermiac":
+            for name in {"cdf", "from_unit", "log_density"} & vars(cls).keys():
+                setattr(cls, name, _asked(vars(cls)[name]))
+
     def _support(self) -> list[tuple[float, float]]:
         return [(-np.inf, np.inf)] * self.dim
 
     def _measure(self) -> Measure:
         return "volume"
+
+
+def _asked(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return a method of a user's law, which gets an array of its own."""
+
+    @wraps(method)
+    def call(law: Any, x: Any) -> Any:
+        return ask(partial(method, law), (x,), f"{method.__name__} of {type(law).__name__}")
+
+    return call
 
 
 class BuiltInLaw(Law):

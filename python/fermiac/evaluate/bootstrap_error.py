@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, reporter
@@ -68,20 +69,20 @@ class _Learner:
             )
         self._given, self._is_estimator = given, is_estimator
 
-    def __call__(self, x: NDArray[Any], y: NDArray[Any]) -> Callable[[Any], Any]:
-        """Return the function that predicts."""
+    def __call__(self, x: NDArray[Any], y: NDArray[Any], new: NDArray[Any], on: str) -> Any:
+        """Return predictions by a fit; all arrays were made for this call alone."""
         if self._is_estimator:
             # The estimator of the caller stays as it is.
             model = copy.deepcopy(self._given)
-            model.fit(x, y)
+            ask(model.fit, (x, y), "fit", on, fresh=True)
             predict = model.predict
         else:
-            predict = self._given(x, y)
+            predict = ask(self._given, (x, y), "fit", on, fresh=True)
         if not callable(predict):
             raise TargetError(
                 f"fit: it returned a {type(predict).__name__}; a function predict(X) is needed"
             )
-        return predict  # type: ignore[no-any-return]
+        return ask(predict, (new,), "predict", on, fresh=True)
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,9 @@ class _Replicates:
         for row, b in zip(out, numbers[:, 0], strict=True):
             rows = resample(self.key, int(b), len(self.y))
             left = np.bincount(rows, minlength=len(self.y)) == 0
-            try:
-                predict = self.learner(self.x[rows], self.y[rows])
-                row[left] = self.loss(self.y[left], predict(self.x[left]))
-            except Exception as error:
-                error.add_note(f"raised for resample {int(b)}")
-                raise
+            on = f"for resample {int(b)}"
+            predicted = self.learner(self.x[rows], self.y[rows], self.x[left], on)
+            row[left] = self.loss(self.y[left], predicted)
         return out
 
 
@@ -132,7 +130,7 @@ class _ErrorLoop(RunLoop[ErrorRate]):
         if self._whole is not None:
             return
         own = self.replicates
-        predicted = own.learner(own.x, own.y)(own.x)
+        predicted = own.learner(own.x.copy(), own.y.copy(), own.x.copy(), "for all examples")
         losses = own.loss(own.y, predicted)
         gamma = own.loss.no_information(own.y, predicted, subkey(own.key, _PAIRS))
         self._whole = losses, gamma

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import choice, shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random.stream import Stream
@@ -42,7 +43,7 @@ class Loss:
         """Return the loss of each prediction, shape (m,)."""
         m = len(y)
         if self.function is not None:
-            values = self.function(y, predicted)
+            values = ask(self.function, (y, predicted), "loss", f"for {m} predictions")
         else:
             guess = _predictions(predicted, m)
             if self.name == "zero-one":
@@ -52,7 +53,7 @@ class Loss:
                 off = _real("y", y) - _real("the prediction", guess)
                 values = off * off if self.name == "squared" else np.abs(off)
         try:
-            losses = np.asarray(values, np.float64)
+            losses = np.array(values, np.float64)  # a copy: it may be the same array each time
         except Exception as error:
             raise TargetError(
                 f"loss: it returned a {type(values).__name__}, not an array of numbers ({error})"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, shown, whole
@@ -213,16 +214,14 @@ class _Simulations:
     def __call__(self, unit: int) -> tuple[Ranks, float]:
         """Return the ranks of a simulation, and the effective sample size of its draws."""
         own = subkey(self._key, unit)
-        try:
-            if isinstance(self._prior, Law):
-                theta = _row(self._prior.sample(1, rng=subkey(own, _PARAMETERS)), "prior")
-            else:
-                theta = _row(self._prior(Stream(subkey(own, _PARAMETERS))), "prior")
-            data = self._simulate(theta.copy(), Stream(subkey(own, _DATA)))
-            given = self._sample(data, subkey(own, _POSTERIOR))
-        except Exception as error:
-            error.add_note(f"raised in simulation {unit}")
-            raise
+        on, key = f"in simulation {unit}", subkey(own, _PARAMETERS)
+        if isinstance(self._prior, Law):
+            drawn = ask(lambda: self._prior.sample(1, rng=key), (), "prior", on)
+        else:
+            drawn = ask(self._prior, (Stream(key),), "prior", on)
+        theta = _row(drawn, "prior")
+        data = ask(self._simulate, (theta, Stream(subkey(own, _DATA))), "simulate", on)
+        given = ask(self._sample, (data, subkey(own, _POSTERIOR)), "sample", on)
         draws, size = _posterior(given, theta.size, subkey(own, _DRAWS), self._n_draws)
         below, equal = (draws < theta).sum(0), (draws == theta).sum(0)
         # Each draw that equals the parameter counts as below it with probability 1/2, at random.

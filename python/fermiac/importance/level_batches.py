@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask, real_answer
 from fermiac.distributions.law import subkey
 from fermiac.errors import TargetError
 from fermiac.importance.level_points import LevelPoints
@@ -48,11 +49,7 @@ class LevelBatches:
             replicates = REPLICATES
             stream = LevelPoints(n, replicates, subkey(self._key, at), first)
             n *= replicates
-        try:
-            given = self._level(at, n, stream)
-        except Exception as error:
-            error.add_note(f"raised by level({at}, {n}, stream), batch {batch}")
-            raise
+        given = ask(self._level, (at, n, stream), f"level({at}, {n}, stream)", f"in batch {batch}")
         if not isinstance(given, tuple | list) or len(given) != 2:
             raise TargetError(
                 f"level({at}, {n}, stream) gave a {type(given).__name__}; a pair (fine, coarse) is "
@@ -78,20 +75,8 @@ class LevelBatches:
 
 def _values(given: Any, at: int, n: int, what: str) -> Array:
     """Return the values of n paths, checked."""
-    try:
-        values = np.asarray(given)
-    except Exception as error:
-        raise TargetError(f"level({at}, {n}, stream): its {what} values make no array") from error
-    if values.dtype.kind not in "biuf" or values.ndim not in (1, 2) or len(values) != n:
-        raise TargetError(
-            f"level({at}, {n}, stream) gave {what} values of shape {values.shape} and type "
-            f"{values.dtype}; real numbers of shape ({n},) or ({n}, K) are needed"
-        )
-    if not values.size or not np.isfinite(values).all():
-        raise TargetError(
-            f"level({at}, {n}, stream) gave {what} values that are not finite, or none at all"
-        )
-    return values.astype(np.float64)
+    which = f"level({at}, {n}, stream), for its {what} values,"
+    return real_answer(given, which, (n,), (n, "k"), finite=True)
 
 
 class LevelSums:

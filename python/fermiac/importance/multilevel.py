@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
@@ -263,7 +264,7 @@ def _costs(costs: Any, finest: int) -> list[float]:
     if costs is None:
         return [2.0**i for i in range(finest + 1)]
     if callable(costs):
-        given = [costs(i) for i in range(finest + 1)]
+        given = [ask(costs, (i,), "costs", f"for level {i}") for i in range(finest + 1)]
     else:
         array = real_numbers("costs", costs)
         if array.ndim != 1 or len(array) <= finest:

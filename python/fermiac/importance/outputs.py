@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import real
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.targets.callables import as_batch
@@ -43,43 +44,34 @@ class Outputs:
         self.n_non_finite = 0
 
     def __call__(self, x: Array) -> Array:
-        """Return the values at the rows of `x`, which the model may write to."""
-        shown = x.copy()
-        try:
-            given = self._model(x)
-        except Exception as error:
-            error.add_note(
-                f"raised by {self._what} on a batch of {len(x)} points, after {self.n_evals} "
-                "evaluations"
-            )
-            raise
-        values = as_batch(given, shown)
+        """Return the values at the rows of `x`."""
+        values = as_batch(ask(self._model, (x,), self._what), x)
         if values.dtype.kind == "c":
             raise TargetError(
                 f"{self._what} gave complex numbers; real ones are needed: return real and "
                 "imaginary parts as two columns"
             )
         if self.scalar is None:
-            self.scalar, self._outputs = values.ndim == 1, values.size // len(shown)
-        elif self.scalar != (values.ndim == 1) or values.size != len(shown) * (self._outputs or 1):
+            self.scalar, self._outputs = values.ndim == 1, values.size // len(x)
+        elif self.scalar != (values.ndim == 1) or values.size != len(x) * (self._outputs or 1):
             raise TargetError(
-                f"{self._what} gave an array of shape {values.shape} for {len(shown)} points; "
+                f"{self._what} gave an array of shape {values.shape} for {len(x)} points; "
                 f"earlier batches had {'one number' if self.scalar else f'{self._outputs} numbers'}"
                 f" per point{'' if self.scalar else ' in an array of two axes'}"
             )
-        out = np.array(values.reshape(len(shown), -1), np.float64)
+        out = np.array(values.reshape(len(x), -1), np.float64)
         good = np.isfinite(out)
         if not good.all():
             if not self._zero:
                 i, k = (int(at[0]) for at in np.nonzero(~good))
                 raise TargetError(
-                    f"{self._what} gave {out[i, k]} at the point {shown[i][:10].tolist()} "
+                    f"{self._what} gave {out[i, k]} at the point {x[i][:10].tolist()} "
                     f"(evaluation {self.n_evals + i}); its values must be finite, or pass "
                     "on_nan='zero' to count others as 0"
                 )
             self.n_non_finite += int((~good).sum())
             out[~good] = 0.0
-        self.n_evals += len(shown)
+        self.n_evals += len(x)
         return out
 
 

@@ -50,7 +50,7 @@ class Origin:
         rows = x0[: _VERIFIED if resumable else 0].copy()
         values = np.empty(0)
         if resumable:
-            values, _ = job.target._evaluate(rows.copy(), False)
+            values, _ = job.target._evaluate(rows, False)
         return cls(x0=rows, values=values, n_evals=n_evals + len(rows))
 
     @classmethod
@@ -62,7 +62,7 @@ class Origin:
         checkpoint.verify(
             "the target gives",
             "at one of the starts",
-            lambda: job.target._evaluate(origin.x0.copy(), False)[0],
+            lambda: job.target._evaluate(origin.x0, False)[0],
             origin.values,
         )
         return origin

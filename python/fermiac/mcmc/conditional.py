@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.tensors import is_tensor, to_numpy
+from fermiac._base.ask import ask, own, real_answer
 from fermiac._base.validate import shown
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.mcmc.row_generator import RowGenerator
 from fermiac.targets.density import LogDensity
@@ -121,18 +121,21 @@ class _Adapter:
     def __call__(self, x: Array, streams: _core.RowStreams, chains: NDArray[np.uint64]) -> Array:
         target, block = self._target, self._block
         given = x if target is None else target.constrain(x)
-        # The function may write to its argument.
-        kept = None if target is None else given.copy()
-        try:
-            y = self._draw(given, RowGenerator._of(streams))
-        except BaseException as error:
-            error.add_note(f"raised by {self._what} on points of {len(x)} chains")
-            raise
-        drawn = _checked(y, (len(x), len(block)), self._what)
-        if target is None or kept is None:
+        on = f"on points of {len(x)} chains"
+        # The core makes an array for each batch.
+        arguments = given if target is None else own(given), RowGenerator._of(streams)
+        y = ask(self._draw, arguments, self._what, on, fresh=True)
+        n, width = shape = len(x), len(block)
+        shapes = (shape, (n,)) if width == 1 else (shape,)
+        drawn = real_answer(y, self._what, *shapes, on=on, hint=_hint)
+        if target is None:
             return drawn
-        kept[:, block] = drawn
-        return np.ascontiguousarray(target.unconstrain(kept)[:, block])
+        given[:, block] = drawn
+        return np.ascontiguousarray(target.unconstrain(given)[:, block])
+
+
+def _hint(_: object, __: object) -> str:
+    return "; a row for every chain, a column for every coordinate of the block"
 
 
 def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None:
@@ -150,26 +153,3 @@ def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None
                 f"{shown(transform)} makes free coordinates that belong to several of them; leave "
                 "it out, and let the draw give such numbers"
             )
-
-
-def _on_cpu(y: Any) -> Any:
-    """Return a tensor of real numbers as an array, and anything else as it is."""
-    return y if is_tensor(y) and y.is_complex() else to_numpy(y)
-
-
-def _checked(y: Any, shape: tuple[int, int], what: str) -> Array:
-    """Return the result of a draw as an array of this shape."""
-    try:
-        values = np.asarray(_on_cpu(y))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TargetError(f"{what} gave what NumPy cannot take as an array: {error}") from error
-    n, width = shape
-    good = values.shape == shape or (width == 1 and values.shape == (n,))
-    if not good or values.dtype.kind not in "biuf" or np.ma.is_masked(y):
-        needed = f"({n}, {width})" + (f" or ({n},)" if width == 1 else "")
-        kind = "masked values" if np.ma.is_masked(y) else f"type {values.dtype}"
-        raise TargetError(
-            f"{what} gave an array of shape {values.shape} and {kind}; {needed} real numbers are "
-            "needed: a row for every chain, a column for every coordinate of the block"
-        )
-    return np.ascontiguousarray(values, dtype=np.float64).reshape(shape)

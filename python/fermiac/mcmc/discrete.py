@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.validate import numbers, yes
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.targets.rows import compare_rows
 
@@ -147,15 +148,6 @@ class _Table:
         if self._unseen and len(x):
             compare_rows(self._f, x, what)
             self._unseen = False
-        try:
-            y = self._f(x)
-        except BaseException as error:
-            error.add_note(f"raised by {what} on a batch of {len(x)} points")
-            raise
-        values = np.asarray(y)
-        if values.shape != (len(x), self._n_states) or values.dtype.kind not in "biuf":
-            raise TargetError(
-                f"{what} gave an array of shape {values.shape} and type {values.dtype}; "
-                f"({len(x)}, {self._n_states}) real numbers are needed, a column for every state"
-            )
-        return np.ascontiguousarray(values, dtype=np.float64)
+        y = ask(self._f, (x,), what, fresh=True)  # the core makes an array for each batch
+        shape = (len(x), self._n_states)
+        return real_answer(y, what, shape, hint=lambda *_: ", a column for every state")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.validate import numbers, shown, suggestion
 from fermiac._base.variables import Variables
 from fermiac.distributions import Law, as_law
@@ -84,7 +85,7 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
         )
     x = x[job.rows]
     x = np.ascontiguousarray(x if space is None else space.unconstrain(x))
-    values, gradients = _evaluated(target, x, needs_gradient)
+    values, gradients = target._evaluate(x, needs_gradient)
     bad = np.flatnonzero(~_usable(values, gradients))
     if len(bad):
         i = int(bad[0])
@@ -182,8 +183,8 @@ def _called(init: Callable[..., Any], n_chains: int, key: int) -> Any:
     try:
         inspect.signature(init).bind(n_chains, None)
     except (TypeError, ValueError):
-        return init(n_chains)
-    return init(n_chains, Stream(key))
+        return ask(init, (n_chains,), "init", f"for {n_chains} chains")
+    return ask(init, (n_chains, Stream(key)), "init", f"for {n_chains} chains")
 
 
 def _drawn(draw: Draw, job: Job, needs_gradient: bool) -> tuple[Array, Array, int]:
@@ -197,7 +198,7 @@ def _drawn(draw: Draw, job: Job, needs_gradient: bool) -> tuple[Array, Array, in
     known = np.empty(len(x))
     for attempt in range(1, _TRIES + 1):
         n_evals += len(left)
-        values, gradients = _evaluated(target, x[left], needs_gradient)
+        values, gradients = target._evaluate(x[left], needs_gradient)
         known[left] = values
         bad = ~_usable(values, gradients)
         left = left[bad]
@@ -219,10 +220,6 @@ def _drawn(draw: Draw, job: Job, needs_gradient: bool) -> tuple[Array, Array, in
         f"all {_TRIES} random starts had zero density; {advice}"
         f"{f' (last message: {said})' if said else ''}",
     )
-
-
-def _evaluated(target: LogDensity, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
-    return target._evaluate(x.copy(), with_gradient)
 
 
 def _usable(values: Array, gradients: Array | None) -> NDArray[np.bool_]:
@@ -255,7 +252,7 @@ def check_gradient(target: LogDensity, x: Array, used: NDArray[np.bool_]) -> int
     are `used` are compared; the density need not be smooth in the others.
     """
     direction = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(x))) * used
-    _, gradients = _evaluated(target, x[None], True)
+    _, gradients = target._evaluate(x[None], True)
     assert gradients is not None
     gradient = gradients[0]
     off, _ = _differences(target, x, direction, direction @ gradient, gradient)
@@ -282,7 +279,7 @@ def _differences(
     """Return whether central differences contradict the claimed slopes at every step."""
     scale = np.maximum(np.abs(x), 1.0)
     points = [x + sign * step * scale * directions for step in _STEPS for sign in (1, -1)]
-    values, _ = _evaluated(target, np.concatenate(points), False)
+    values, _ = target._evaluate(np.concatenate(points), False)
     ends = values.reshape(len(_STEPS), 2, len(directions))
     steps = np.reshape(_STEPS, (-1, 1))
     with np.errstate(invalid="ignore"):

@@ -68,7 +68,7 @@ def rescued(
 
 def _values(target: LogDensity, points: Array) -> Array:
     """Return the log-densities; -inf if a log-density or its gradient is not finite."""
-    values, gradients = target._evaluate(points.copy(), target.has_gradient)
+    values, gradients = target._evaluate(points, target.has_gradient)
     good = np.isfinite(values)
     if gradients is not None:
         good &= np.isfinite(gradients).all(axis=1)

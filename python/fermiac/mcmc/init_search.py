@@ -57,7 +57,7 @@ def approach(
             n_evals += _JUDGES * len(laws)
         # The first point with density; the end of the climb always has one.
         tried = np.concatenate([*points, path[-1][0][None]])
-        values, gradients = target._evaluate(tried.copy(), True)
+        values, gradients = target._evaluate(tried, True)
         assert gradients is not None
         out[i] = tried[np.argmax(np.isfinite(values) & np.isfinite(gradients).all(axis=1))]
         n_evals += len(tried)

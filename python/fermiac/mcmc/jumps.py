@@ -65,6 +65,6 @@ def _energy_error(target: LogDensity, x: Array, p: Array, scale: Array, n: int) 
 
 
 def _evaluated(target: LogDensity, x: Array) -> tuple[Array, Array]:
-    values, gradients = target._evaluate(x.copy(), True)
+    values, gradients = target._evaluate(x, True)
     assert gradients is not None
     return values, gradients

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
@@ -155,10 +156,8 @@ class _Adapter:
         for row, chain in enumerate(map(int, chains)):
             rng = Stream.from_position(streams.position(row))
             try:
-                out[row] = self._step(chain, x[row], rng)
-            except BaseException as error:
-                error.add_note(f"raised by {self._what} in chain {chain}")
-                raise
+                step = chain, x[row], rng
+                out[row] = ask(self._step, step, self._what, f"in chain {chain}", fresh=True)
             finally:
                 streams.set_position(row, rng.position)
         return out

@@ -301,7 +301,7 @@ class _Modes:
         with np.errstate(all="ignore"):
             paths, n_evals = climbed(self.target, points)
             ends = np.array([path[-1][0] for path in paths])
-            values, _ = self.target._evaluate(ends.copy(), False)
+            values, _ = self.target._evaluate(ends, False)
         self.n_evals += n_evals + len(ends)
         for i in np.argsort(-values):
             if np.isfinite(values[i]) and not self._known(ends[i]):
@@ -348,6 +348,6 @@ def _with_gradient(target: LogDensity) -> LogDensity:
 
 def _usable(target: LogDensity, x: Array) -> NDArray[np.bool_]:
     with np.errstate(all="ignore"):
-        values, slopes = target._evaluate(x.copy(), True)
+        values, slopes = target._evaluate(x, True)
     assert slopes is not None
     return np.isfinite(values) & np.isfinite(slopes).all(axis=1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import shown, texts, whole
 from fermiac._base.variables import Params
 from fermiac.distributions import Law, Product, as_law
@@ -63,14 +65,15 @@ class Prior:
         handle = None if self.law is None else self.law._handle
         if handle is not None and handle.has_unit_map:
             return handle
-        return (self.transform, self.dim)
+        # The core makes an array for each batch.
+        return (partial(self.transform, fresh=True), self.dim)
 
-    def transform(self, u: Array) -> Array:
+    def transform(self, u: Array, fresh: bool = False) -> Array:
         """Return the parameters of points of the unit cube, shape (n, d)."""
         if self._compare and len(u):
             compare_rows(self._call, u, "the prior", can_be_off=True)
             self._compare = False
-        x = self._call(u)
+        x = ask(self._call, (u,), "the prior", fresh=fresh)
         try:
             made = np.asarray(x, dtype=np.float64, order="C")
         except (TypeError, ValueError) as error:
@@ -194,12 +197,12 @@ class WithBlobs:
         self.dim = dim
         self.n_blobs = n_blobs
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, fresh: bool = False) -> Array:
         """Return the log-likelihoods and blobs of a batch, a row for each point."""
         if self._compare and len(x):
             compare_rows(self._call, x, "the log-likelihood", parts=2, can_be_off=True)
             self._compare = False
-        got = self._call(x)
+        got = ask(self._call, (x,), "the log-likelihood", fresh=fresh)
         n = len(x)
         if not isinstance(got, tuple) or len(got) != 2:
             raise TargetError(
@@ -274,4 +277,4 @@ def handle_of(target: Any, dim: int, n_blobs: int) -> Any:
         return target._handle
     if isinstance(target, NativeTarget):
         return (target._integrand, n_blobs)
-    return ((target, dim), n_blobs)
+    return ((partial(target, fresh=True), dim), n_blobs)

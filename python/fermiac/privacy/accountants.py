@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from fermiac._base import layout as fit
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.validate import probability, real
 from fermiac.errors import ArgumentError
@@ -113,7 +114,7 @@ def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) ->
             )
         return source.compute_epsilon(delta, np.atleast_1d(compositions).tolist())
     if callable(source):
-        return source(delta)
+        return ask(source, (delta,), "source", f"at delta = {delta:g}")
     raise ArgumentError(f"source: a {type(source).__name__} was given; {_KINDS}")
 
 

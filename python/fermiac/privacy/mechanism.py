@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, key_of, numbers, real, shown, whole, yes
 from fermiac.errors import ArgumentError, BudgetExhausted, RangeError, TargetError
@@ -97,7 +98,7 @@ class Noise:
         return scale * self._stream.normal()
 
     def _given(self, kind: str, scale: float) -> float:
-        draw = self._source(kind, scale)  # type: ignore[misc]
+        draw = ask(self._source, (kind, scale), "noise_source", f"for {kind!r}")  # type: ignore[arg-type]
         return real("noise_source", draw, f"finite draws are needed (for {kind!r})")
 
 
@@ -202,9 +203,7 @@ def means_of(
     target = as_integrand(compared(adapted(f, data.shape[1]), "the query"), data.shape[1])
     n = len(data)
     if isinstance(target, CallableIntegrand):
-        # f may write to its batch, or keep it, and use the array that it gives for the next.
-        parts = [target(data[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
-        values = np.vstack(parts)
+        values = np.vstack([target(data[i : i + _BATCH]) for i in range(0, n, _BATCH)])
         if target.complex:
             raise TargetError("the query gave complex numbers; it must give real ones")
     else:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.arrow import Stream, is_stream
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.validate import MOST_NAMES, choice, listed, path_of, real, shown, texts, whole
 from fermiac.errors import ArgumentError, CheckpointError
@@ -181,7 +182,7 @@ def scan(
         return _figures(work, blocks, part)
     if callable(out):
         for block in _figures(work, (each := _Counted(blocks)), part):
-            out(block)
+            ask(out, (block,), "out")
         return each.n_rows
     return _written(Path(path_of("out", out)), work, _Counted(blocks), part, rows)
 

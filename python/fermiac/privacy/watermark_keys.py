@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import RngLike, key_of, numbers, taken, whole
 from fermiac.errors import ArgumentError
@@ -127,7 +128,9 @@ class _Key:
                 raise ArgumentError("m: None given; with a function, say how many tokens to write")
             out = np.empty(whole("m", m, 1, _LARGEST), dtype=np.int64)
             for i in range(out.size):
-                row = self._table(probabilities(out[:i].copy()), 1)
+                row = self._table(
+                    ask(probabilities, (out[:i],), "probabilities", f"for token {i}"), 1
+                )
                 out[i] = self._choose(row[None], first + i, threads)[0]
             return out
         table = self._table(probabilities, 2)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask, own
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
@@ -46,7 +47,7 @@ _OF_NUMPY = {
 def _checked(values: Any, b: int) -> Array:
     """Return the values of a batch of b resamples, shape (b,) or (b, k)."""
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)  # a copy: it may be the same array each time
     except Exception as error:
         raise TargetError(
             f"statistic: it returned a {type(values).__name__}, not an array of numbers "
@@ -126,7 +127,7 @@ class Function:
             arguments: tuple[Array, ...] = made._weights(np.ones((1, data.units.n)))
         else:
             arguments = data.rows(np.arange(data.units.n)[None])
-        first = _checked(f(*made._fixed, *arguments), 1)
+        first = made._asked(arguments)
         many = first.ndim == 2
         width = first.shape[1] if many else 1
         return cls(f, weighted, batch, data, groups, many, width), first.reshape(-1)
@@ -147,10 +148,17 @@ class Function:
             return (weights,)
         return tuple(np.split(weights, np.cumsum(self.data.sizes)[:-1], axis=1))
 
+    def _asked(self, resamples: tuple[Array, ...]) -> Array:
+        """Return the checked values of batches that were made for this call."""
+        b = len(resamples[0])
+        arguments = (*map(own, self._fixed), *resamples)
+        given = ask(self.f, arguments, "the statistic", lambda: f"on {b} resamples", fresh=True)
+        return _checked(given, b)
+
     def values(self, arguments: tuple[Array, ...]) -> Array:
         """Return the values of batches of resamples or of weights, shape (b, k)."""
         b = len(arguments[0])
-        found = _checked(self.f(*self._fixed, *arguments), b)
+        found = self._asked(arguments)
         if (found.ndim == 2) != self.many or found.reshape(b, -1).shape[1] != self.width:
             raise TargetError(
                 f"statistic: it returned values of shape {found.shape}, unlike those of the first "
@@ -230,7 +238,7 @@ class Function:
         else:
             parts = np.split(kept, np.cumsum(data.sizes)[:-1])
             arguments = tuple(s[k][None] for s, k in zip(data.samples, parts, strict=True))
-        values = np.asarray(self.f(*arguments), dtype=np.float64).reshape(-1)
+        values = self._asked(arguments).reshape(-1)
         if values.size != self.width:
             raise TargetError(
                 f"statistic: it returned {values.size} values for fewer observations; "
@@ -256,7 +264,8 @@ def given_samples(
         return (flat.reshape(n, -1),)
     batches = tuple(np.empty((n, *sample.shape)) for sample in data.samples)
     for i in range(n):
-        drawn = scheme.sampler(Stream(key, first + i, _SAMPLER_BLOCK))
+        stream = Stream(key, first + i, _SAMPLER_BLOCK)
+        drawn = ask(scheme.sampler, (stream,), "the sampler", f"for sample {first + i}")
         parts = drawn if isinstance(drawn, tuple) else (drawn,)
         for j, sample in enumerate(data.samples):
             try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.ask import ask
 from fermiac._base.progress import Report
 from fermiac._base.validate import choice, probability, real_numbers, shown, whole
 from fermiac.errors import ArgumentError
@@ -314,8 +315,8 @@ class Bootstrap(Result):
                 "result first"
             )
         whole_ = np.asarray(self.estimate)[None]
-        values = real_numbers("g", g(self.replicates.copy()))
-        point = real_numbers("g", g(whole_))
+        values = real_numbers("g", ask(g, (self.replicates,), "g"))
+        point = real_numbers("g", ask(g, (whole_,), "g"))
         b = len(self.replicates)
         if values.shape[:1] != (b,) or values.ndim > 2 or point.shape != (1, *values.shape[1:]):
             raise ArgumentError(

@@ -207,9 +207,7 @@ def _values(
                 assert isinstance(target, CallableIntegrand)
                 values = target(points)
         elif isinstance(target, CallableIntegrand):
-            # f may modify or keep its batch, and may reuse its output array for the next batch.
-            parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
-            values = np.vstack(parts)
+            values = np.vstack([target(points[i : i + _BATCH]) for i in range(0, n, _BATCH)])
         else:
             values = target.handle(points, threads_for(n)).reshape(n, -1)
         scalar, is_complex = bool(target.scalar), target.complex

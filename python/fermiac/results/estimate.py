@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.ask import ask
 from fermiac._base.validate import (
     MOST_NAMES,
     labels,
@@ -608,4 +609,4 @@ def _values(name: str, function: Callable[[Array], ArrayLike], at: Array) -> Arr
         raise ArgumentError(
             f"{name}: {shown(function)} given; a function of the estimates is needed"
         )
-    return real_numbers(f"{name}: its values", function(at.copy()))
+    return real_numbers(f"{name}: its values", ask(function, (at,), name))

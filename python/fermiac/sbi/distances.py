@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import numbers, real_numbers, shown
 from fermiac.errors import ArgumentError, TargetError
 
@@ -98,7 +99,7 @@ class Distance:
             return out
         if not good.any():
             return out
-        given = self.function(rows[good].copy(), self.observed.copy())
+        given = ask(self.function, (rows[good], self.observed), "distance")
         try:
             values = np.asarray(given, np.float64)
         except Exception as error:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.progress import Report, reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, real, shown, whole
@@ -103,13 +104,11 @@ class _Simulations:
             theta = self._kernels.draw(Stream(self._key, address, _PARAMETERS))
             if not self._prior.log_density(theta[None])[0] > -np.inf:
                 return theta, None
+        stream = Stream(self._key, address, _SIMULATION)
+        on = f"with the parameters {theta.tolist()}"
+        given = ask(self._simulate, (theta, stream), "simulate", on)
         try:
-            given = self._simulate(theta.copy(), Stream(self._key, address, _SIMULATION))
-        except Exception as error:
-            error.add_note(f"raised with the parameters {theta.tolist()}")
-            raise
-        try:
-            summaries = np.asarray(given, np.float64).reshape(-1)
+            summaries = np.array(given, np.float64).reshape(-1)
         except Exception as error:
             raise TargetError(f"simulate: it returned {shown(given)}, not numbers") from error
         if summaries.size != self._k:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.ask import ask as asked
 from fermiac._base.calls import public
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -464,11 +465,7 @@ def _candidates(given: Any, d: int) -> Array:
 
 def _asked(ask: Callable[[int], ArrayLike], at: int, m: int) -> Array:
     """Return the checked measurement of a candidate."""
-    try:
-        given: Any = ask(at)
-    except Exception as error:
-        error.add_note(f"in the measurement of candidate {at}")
-        raise
+    given = asked(ask, (at,), "ask", f"for candidate {at}")
     try:
         value = np.asarray(to_numpy(given), dtype=np.float64).reshape(-1)
     except (TypeError, ValueError):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.calls import users_level
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report
@@ -381,11 +382,7 @@ class Call:
         self, callback: Callable[[int, float, Any], object], step: int, sigma: float, y: Any
     ) -> None:
         """Call the callback of a user after a step."""
-        try:
-            callback(step, sigma, y)
-        except Exception as error:
-            error.add_note(f"raised by the callback after step {step} of {self.n_steps}")
-            raise
+        ask(callback, (step, sigma, y), "the callback", f"after step {step} of {self.n_steps}")
 
     def refuse_on_device(self, executor: Any, target_factory: Any) -> None:
         """Refuse arguments that a model on its device does not support."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.tensors import to_numpy
+from fermiac._base.ask import array_of, ask, real_answer
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.rewards import checked
@@ -62,18 +62,14 @@ class Classifier:
 
     def _both(self, y: Array, sigma: Array) -> tuple[Array, Array]:
         points = y if self._event is None else y.reshape(len(y), *self._event)
-        try:
-            if self._module and self._gradient is None:
-                value, gradient = self._differentiated(points, sigma)
-            elif self._gradient is True:
-                value, gradient = _pair(self._function(points.copy(), sigma))
-            else:
-                value = self._function(points.copy(), sigma)
-                gradient = self._gradient(points.copy(), sigma)
-        except Exception as error:
-            if not isinstance(error, TargetError):
-                error.add_note(f"in the classifier of {len(y)} points")
-            raise
+        arguments, what = (points, sigma), "the classifier"
+        if self._module and self._gradient is None:
+            value, gradient = ask(self._differentiated, arguments, what)
+        elif self._gradient is True:
+            value, gradient = _pair(ask(self._function, arguments, what))
+        else:
+            value = ask(self._function, arguments, what)
+            gradient = ask(self._gradient, arguments, f"the gradient of {what}")
         return checked("classifier", value, len(y)), checked_rows("gradient", gradient, y.shape)
 
     def _differentiated(self, points: Array, sigma: Array) -> tuple[Any, Any]:
@@ -118,17 +114,7 @@ def _pair(given: Any) -> tuple[Any, Any]:
 
 def checked_rows(name: str, given: Any, shape: tuple[int, ...]) -> Array:
     """Return the values of a user's function, which must be finite numbers (n, d)."""
-    try:
-        array = np.asarray(to_numpy(given), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TargetError(
-            f"{name}: a {type(given).__name__} came back that is not an array of real numbers; "
-            f"shape {shape} is needed"
-        ) from None
-    if array.size != np.prod(shape) or len(array) != shape[0]:
-        raise TargetError(f"{name}: shape {array.shape} came back; {shape} is needed")
-    array = array.reshape(shape)
-    if not np.isfinite(array).all():
-        row = int(np.argmin(np.isfinite(array).all(axis=1)))
-        raise TargetError(f"{name}: a number that is not finite came back for row {row}")
-    return array
+    array = array_of(given, name)
+    if array.size == np.prod(shape) and len(array) == shape[0]:
+        array = array.reshape(shape)
+    return real_answer(array, name, shape, finite=True).copy()  # as in `checked`

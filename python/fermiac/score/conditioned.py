@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import own
 from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
@@ -37,9 +38,9 @@ class _Call:
     def __call__(self, x: Any, t: Any) -> Any:
         given = self._conditions
         if not _is_array(given):
-            return self._network(x, t, given)
+            return self._network(x, t, own(given))
         # A large batch is evaluated in parts.
-        part = given[self._at : self._at + len(x)]
+        part = own(given[self._at : self._at + len(x)])
         if len(part) != len(x):
             raise TargetError(
                 "condition: the network was called for more rows than there are conditions"

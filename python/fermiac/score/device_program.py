@@ -424,7 +424,7 @@ def integrate_on_device(
         if keep_path:
             path.append(points)
         if callback is not None:
-            call.report_step(callback, step, float(sigma[0]), shaped(points.clone()))
+            call.report_step(callback, step, float(sigma[0]), shaped(points))
         if report is not None and step < call.n_steps:
             report(step * n, total)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, key_of, real, shown, whole, yes
@@ -200,7 +201,7 @@ def _maruyama(model: FlowModel, x: Array, t: float, to: float, amount: float, z:
 def _amount(diffusion: float | Callable[[float], float], t: float) -> float:
     if not callable(diffusion):
         return diffusion
-    given = diffusion(t)
+    given = ask(diffusion, (t,), "diffusion", f"at time {t:g}")
     try:
         amount = float(given)
     except (TypeError, ValueError):

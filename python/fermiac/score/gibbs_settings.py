@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import choice, numbers, positive, real, shown, whole
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 from fermiac.score.arguments import levels_within, range_of, refuse_churn
 from fermiac.score.gibbs_moves import STEPS, LevelEstimate, LevelRegression, Step
 from fermiac.score.integrator import Integrator
@@ -391,14 +392,9 @@ def _checked(
     """Return a function of points for the bindings, with checked results and ordered columns."""
 
     def call(x: Array) -> Array:
-        values = np.asarray(to_numpy(function(x)))
-        if values.shape != (len(x), n_outputs) or values.dtype.kind not in "iuf":
-            raise TargetError(
-                f"noise_predictor: it gave {values.dtype} of shape {values.shape} for {len(x)} "
-                f"points; numbers of shape {(len(x), n_outputs)} are needed"
-            )
-        values = values if columns is None else values[:, columns]
-        return np.ascontiguousarray(values, dtype=np.float64)
+        given = ask(function, (x,), "noise_predictor")
+        values = real_answer(given, "noise_predictor", (len(x), n_outputs), on=x.shape)
+        return values if columns is None else np.ascontiguousarray(values[:, columns])
 
     return call
 

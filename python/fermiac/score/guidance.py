@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.calls import public, users_level
 from fermiac._base.validate import choice, numbers, positive, real, shown, yes
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
@@ -146,7 +147,7 @@ class Guidance:
     def _scales(self, sigma: Array) -> Array:
         """Return the scales of rows at their levels, (n,)."""
         if callable(self.scale):
-            given = numbers("scale", self.scale(sigma.copy()))
+            given = numbers("scale", ask(self.scale, (sigma,), "scale"))
             what = f"scale: the function gave shape {given.shape} for {len(sigma)} levels"
         else:
             given = numbers("scale", self.scale)

@@ -184,7 +184,7 @@ class Classified(TwoModels):
 
     def _pushed(self, y: Array, sigma: Array, plain: Array) -> Array:
         levels = np.broadcast_to(sigma, len(y))
-        gradient = self._classifier(y, levels.copy())
+        gradient = self._classifier(y, levels)
         return plain + np.square(levels)[:, None] * gradient
 
     def conditional(self, y: Array, sigma: Array) -> Array:

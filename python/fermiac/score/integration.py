@@ -290,7 +290,7 @@ def _with_callback(
             (y, sigma, _), _ = run.reached()
             if keep_path:
                 path.append(y)
-            call.report_step(callback, step, float(sigma[0]) if n else 0.0, call.shaped(y.copy()))
+            call.report_step(callback, step, float(sigma[0]) if n else 0.0, call.shaped(y))
             if report is not None:
                 report(step * n, call.n_steps * n)
         except BaseException as error:

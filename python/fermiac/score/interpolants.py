@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import choice, numbers, positive, real, require, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.class_gradients import checked_rows
@@ -95,7 +96,7 @@ class Interpolant:
         elif self.path == "vp":
             alpha, beta = np.sqrt(np.maximum(1.0 - t * t, 0.0)), t
         else:
-            alpha, beta = (np.asarray(f(t), dtype=np.float64) for f in self.path)
+            alpha, beta = (_at(f, t) for f in self.path)
         if self.latent is None:
             gamma = np.zeros_like(t)
         elif self.latent == "bridge":
@@ -118,7 +119,7 @@ class Interpolant:
             beta = np.ones_like(t)
         else:
             low, high = np.maximum(t - _STEP, 0.0), np.minimum(t + _STEP, 1.0)
-            alpha, beta = ((np.asarray(f(high)) - f(low)) / (high - low) for f in self.path)
+            alpha, beta = ((_at(f, high) - _at(f, low)) / (high - low) for f in self.path)
         if self.latent is None:
             both = np.zeros_like(t)
         elif self.latent == "bridge":
@@ -126,6 +127,10 @@ class Interpolant:
         else:
             both = self.scale**2 * np.sin(math.pi * t) ** 2 * math.pi * np.sin(2 * math.pi * t)
         return alpha, beta, both
+
+
+def _at(function: Any, t: Array) -> Array:
+    return np.array(ask(function, (t,), "path"), dtype=np.float64)
 
 
 def _times(t: Any) -> Array:
@@ -262,11 +267,8 @@ class FlowModel:
 
 
 def _called(name: str, function: Any, x: Array, t: Array) -> Any:
-    try:
-        return function(x.copy(), t)
-    except Exception as error:
-        error.add_note(f"in the {name} of {len(x)} points at time {t[0] if t.size else 0:g}")
-        raise
+    time = t[0] if t.size else 0
+    return ask(function, (x, t), f"the {name}", f"on a batch of {len(x)} points at time {time:g}")
 
 
 class ExactInterpolant(FlowModel):

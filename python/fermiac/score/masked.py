@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
-from fermiac._base.validate import RngLike, key_of, real, real_numbers, shown, taken, whole, yes
+from fermiac._base.validate import RngLike, key_of, real, shown, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
@@ -403,7 +404,7 @@ class Job:
         used, slots = np.nonzero(alive)
         # All tokens of a group are drawn at the time of the first.
         time = self._times(appeared[:, 0])
-        values = self.asked(state.tokens.copy(), time, positions)
+        values = self.asked(state.tokens, time, positions)
         uniforms = np.ascontiguousarray(noise[slots, used, 2])
         chosen = self.drawn(values, used, slots, positions, uniforms)
         at = positions[used, slots]
@@ -412,28 +413,14 @@ class Job:
         state.n_masked, state.levels, state.masked = left, levels, masked
 
     def _times(self, levels: Array) -> Array:
-        given = self.schedule(levels)
-        try:
-            got = real_numbers("schedule", given)
-        except ArgumentError as error:
-            raise TargetError(f"of what the function gave, {error}") from error
-        if got.shape != levels.shape or not np.isfinite(got).all():
-            raise TargetError(
-                f"schedule: shape {got.shape} came back, or a number that is not finite; "
-                f"{levels.shape} finite times are needed"
-            )
-        return got
+        given = ask(self.schedule, (levels,), "schedule")
+        return real_answer(given, "schedule", levels.shape, finite=True)
 
     def asked(self, tokens: Ints, time: Array, positions: Ints) -> Any:
         """Return the checked logits of sequences."""
         n, length = tokens.shape
-        more = (positions.copy(),) if self.at_positions else ()
-        try:
-            got = self.logits(tokens, time, *more)
-        except Exception as error:
-            error.add_note(f"in the logits of {n} sequences")
-            raise
-        got = _real(got)
+        arguments = (tokens, time, positions)[: 2 + self.at_positions]
+        got = _real(ask(self.logits, arguments, "the logits", f"of {n} sequences"))
         needed = (n, positions.shape[1] if self.at_positions else length, self.n_tokens)
         if tuple(got.shape) != needed:
             raise TargetError(

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.tensors import is_tensor, like, to_numpy
+from fermiac._base.ask import ask, real_answer
+from fermiac._base.tensors import is_tensor, like
 from fermiac._base.validate import numbers, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.model import Model, event_shape_of, rows_of
@@ -76,16 +77,8 @@ def _shape_of(y: Any) -> tuple[int, ...]:
 
 def _log_densities(function: Callable[[Array, Array], Any], y: Array, sigma: Array) -> Array:
     """Return the checked log-densities of a function."""
-    given = function(y, np.broadcast_to(sigma, len(y)).copy())
-    given = np.asarray(to_numpy(given))
-    if given.dtype.kind not in "iuf":
-        raise TargetError(f"log_density: the function gave {given.dtype}; it must give numbers")
-    if given.shape != (len(y),):
-        raise TargetError(
-            f"log_density: the function gave shape {given.shape} for points of shape {y.shape}; it "
-            f"must be ({len(y)},)"
-        )
-    return np.ascontiguousarray(given, dtype=np.float64)
+    given = ask(function, (y, np.broadcast_to(sigma, len(y))), "log_density")
+    return real_answer(given, "log_density", (len(y),), on=y.shape)
 
 
 def _shapes(dim: int | None, event_shape: Any) -> tuple[int | None, tuple[int, ...] | None]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import numbers, positive, shown
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.score.class_gradients import checked_rows
@@ -303,11 +304,8 @@ class Measured(Observation):
         return y
 
     def _log_likelihood(self, x: Array, observed: Any) -> Array:
-        try:
-            got = self._value(self._forward(x.copy()), observed)
-        except Exception as error:
-            error.add_note(f"in the observation of {len(x)} points")
-            raise
+        predicted = ask(self._forward, (x,), "forward")
+        got = ask(self._value, (predicted, observed), "log_likelihood", f"for {len(x)} points")
         return checked("log_likelihood", got, len(x), minus_infinity=True)
 
     def _gradient(self, x: Array, observed: Any) -> Array:
@@ -316,7 +314,7 @@ class Measured(Observation):
                 "observation: it has no gradient; give Measured(..., gradient=...), or take "
                 "method='particles'"
             )
-        return checked_rows("gradient", self._slope(x.copy(), observed), x.shape)
+        return checked_rows("gradient", ask(self._slope, (x, observed), "gradient"), x.shape)
 
 
 def _as_mask(given: Any) -> NDArray[np.bool_] | None:

@@ -26,8 +26,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.validate import choice, numbers, positive, shown, yes
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 
 __all__ = ["KINDS", "PREDICTIONS", "Parametrisation", "Scales"]
 
@@ -234,23 +235,7 @@ class Parametrisation:
             return float(self._own_time(np.array([s]))[0])
         levels = s if isinstance(s, np.ndarray) else s.detach().cpu().double().numpy()
         assert self._time is not None
-        given = self._time(levels)
-        try:
-            times = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise TargetError(
-                f"time: the function gave {shown(given)}; it must give one number for each level"
-            ) from error
-        if times.shape != levels.shape:
-            raise TargetError(
-                f"time: the function gave shape {times.shape} for levels of shape {levels.shape}; "
-                "it must give one time for each level"
-            )
-        if not np.isfinite(times).all():
-            at = int(np.argmin(np.isfinite(times)))
-            raise TargetError(
-                f"time: the function gave {times[at]} for level {levels[at]:g}; times are finite"
-            )
+        times = real_answer(ask(self._time, (levels,), "time"), "time", levels.shape, finite=True)
         return times if isinstance(s, np.ndarray) else s.new_tensor(times)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -10,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.config import threads_for
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.parametrisation import Parametrisation, Scales
+from fermiac.score.torch_network import TorchNetwork
 from fermiac.targets.native_pointer import FORMS, form_of, pointer_of, user_data_of
+from fermiac.targets.torch_modules import modules_of
 
 __all__ = ["ArrayNetwork", "NativeNetwork"]
 
@@ -48,6 +52,8 @@ class ArrayNetwork:
         if self.dtype.kind != "f":
             raise ArgumentError(f"dtype: {self.dtype} given; a floating-point type is needed")
         self.max_batch = max_batch
+        #: The function of tensors, if it takes those, as the torch modules that it calls.
+        self._tensors: TorchNetwork | None = None
 
     def describe(self) -> str:
         """Return the name of the function, for messages."""
@@ -56,12 +62,41 @@ class ArrayNetwork:
 
     def denoise(self, y: Array, sigma: Array) -> Array:
         """Return the denoised rows; the levels are above 0."""
-        return self._apply(y, self.parametrisation.scales(sigma))
+        return self._either("denoise", y, sigma, self.parametrisation.scales(sigma))
 
     def score(self, y: Array, sigma: Array) -> Array:
         """Return the scores of rows; the levels are above 0."""
         skip, out = self.parametrisation.score_scales(sigma)
-        return self._apply(y, self.parametrisation.scales(sigma)._replace(skip=skip, out=out))
+        scales = self.parametrisation.scales(sigma)._replace(skip=skip, out=out)
+        return self._either("score", y, sigma, scales)
+
+    def _either(self, name: str, y: Array, sigma: Array, scales: Scales) -> Array:
+        """Call the function with arrays; with tensors if it fails on arrays and calls modules."""
+        if self._tensors is None:
+            try:
+                return self._apply(y, scales)
+            except (AttributeError, TypeError) as error:
+                if "numpy.ndarray" not in str(error) and "Tensor" not in str(error):
+                    raise
+                modules = modules_of(self.function)
+                if not modules:
+                    error.add_note(
+                        "the function was given NumPy arrays; pass the torch.nn.Module itself, or "
+                        "modules= that the function calls, or device= or dtype=torch.float32"
+                    )
+                    raise
+            self._tensors = TorchNetwork(
+                self.function,
+                self.parametrisation,
+                self.event_shape,
+                None,
+                None,
+                None,
+                self.max_batch,
+                sys.modules["torch"].nn.ModuleList(modules),
+            )
+        result: Array = getattr(self._tensors, name)(y, sigma)
+        return result
 
     def _apply(self, y: Array, scales: Scales) -> Array:
         n = len(y)
@@ -86,16 +121,9 @@ class ArrayNetwork:
         shaped = x if self.event_shape is None else x.reshape(len(x), *self.event_shape)
         # A copy: broadcast arrays cannot be written to.
         times = np.array(time, dtype=np.int64 if self._takes_indices else self.dtype)
-        try:
-            given = self.function(shaped.astype(self.dtype, copy=False), times)
-        except (AttributeError, TypeError) as error:
-            if "numpy.ndarray" in str(error) or "Tensor" in str(error):
-                error.add_note(
-                    "the function was called with arrays; if it takes torch tensors, make the "
-                    "model with device= or dtype=torch.float32, or with modules= that it calls"
-                )
-            raise
-        array = np.asarray(given)
+        # The points are scaled for this call alone.
+        arguments = shaped.astype(self.dtype, copy=False), times
+        array = np.asarray(ask(self.function, arguments, "the network", fresh=True))
         if array.dtype.kind not in "iuf":
             raise TargetError(f"the network gave {array.dtype}; it must give real numbers")
         if array.shape != shaped.shape:

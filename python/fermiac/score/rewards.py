@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.tensors import is_tensor, to_numpy
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
@@ -43,12 +44,8 @@ class Reward:
         """Return the rewards, (n,), in double precision."""
         taken = self._taken(points)
         torch = sys.modules.get("torch")
-        try:
-            with evaluating(self._function), nullcontext() if torch is None else torch.no_grad():
-                got = self._function(taken, *more)
-        except Exception as error:
-            error.add_note(f"in the {self._name} of {len(points)} points")
-            raise
+        with evaluating(self._function), nullcontext() if torch is None else torch.no_grad():
+            got = ask(self._function, (taken, *more), f"the {self._name}")
         return checked(self._name, got, len(points))
 
     def _taken(self, points: Any) -> Any:
@@ -64,27 +61,13 @@ class Reward:
 
 def checked(name: str, got: Any, n: int, minus_infinity: bool = False) -> Array:
     """Return the values of a user's function, (n,) finite numbers, or minus infinity if allowed."""
-    try:
-        if is_tensor(got) and got.is_complex():
-            raise TypeError
-        given = np.asarray(to_numpy(got))
-        # NumPy would also convert dates, durations and texts.
-        if given.dtype.kind not in "biufO":
-            raise TypeError
-        array = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TargetError(
-            f"{name}: a {type(got).__name__} came back that is not an array of real numbers; shape "
-            f"({n},) is needed"
-        ) from None
-    if array.shape not in ((n,), (n, 1)):
-        raise TargetError(f"{name}: shape {array.shape} came back; ({n},) is needed")
-    array = array.reshape(n)
+    # A copy, as it may be the same array each time.
+    array = real_answer(got, name, (n,), (n, 1)).copy()
     good = np.isfinite(array) | (minus_infinity & (array == -np.inf))
     if not good.all():
         row = int(np.argmin(good))
         raise TargetError(
-            f"{name}: {array[row]} came back for row {row}; finite numbers are needed; where a "
+            f"{name} gave {array[row]} in row {row}; finite numbers are needed; where a "
             "reward forbids points, give them a low one"
         )
     return array
@@ -157,7 +140,7 @@ class Regression:
         noisy = self._x + sigma * noise
         if self._regressor is None:
             return Reward(_ridge(noisy, self._rewards, self._key), (d,), "regressor")
-        return Reward(self._regressor(noisy, self._rewards), (d,), "regressor")
+        return Reward(ask(self._regressor, (noisy, self._rewards), "regressor"), (d,), "regressor")
 
 
 def _ridge(x: Array, rewards: Array, key: int) -> Callable[[Array], Array]:

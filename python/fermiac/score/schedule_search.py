@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
@@ -250,11 +251,7 @@ def _checked(loss: Callable[[Array], float]) -> Callable[[Array], float]:
     """Return the loss of a user with checked values and a note on its errors."""
 
     def checked(levels: Array) -> float:
-        try:
-            given: Any = loss(levels.copy())
-        except Exception as error:
-            error.add_note(f"raised by the loss of levels {levels.tolist()!s:.200}")
-            raise
+        given = ask(loss, (levels,), "the loss", f"of levels {levels.tolist()!s:.200}")
         number = np.asarray(to_numpy(given))
         if number.shape != () or number.dtype.kind not in "iuf" or not number >= 0:
             raise TargetError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, numbers, whole
@@ -264,12 +265,8 @@ def schedule_of(
     positive_steps = n_steps - zero
     if positive_steps == 0:
         return np.array([sigma_max, 0.0])
-    try:
-        levels = schedule(positive_steps, sigma_min, sigma_max)
-    except Exception as error:
-        if schedule not in _NAMED.values():
-            error.add_note(f"raised by the function given as {name} for {positive_steps} steps")
-        raise
+    ends = positive_steps, sigma_min, sigma_max
+    levels = ask(schedule, ends, name, f"for {positive_steps} steps")
     grid = numbers(name, levels)
     if grid.shape != (positive_steps + 1,):
         raise ArgumentError(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
@@ -550,12 +551,10 @@ def steer(
 
 
 def _called(name: str, function: Potential, y: Array, x: Array, s: float) -> ArrayLike:
-    """Return the value of a user's function, which may write to its copies of the arguments."""
-    try:
-        return function(y.copy(), x.copy(), s)
-    except Exception as error:
-        error.add_note(f"in the {name} of {len(y)} points at level {s:g}")
-        raise
+    given: ArrayLike = ask(
+        function, (y, x, s), f"the {name}", f"on a batch of {len(y)} points at level {s:g}"
+    )
+    return given
 
 
 def _base(base: str | None, exact: bool) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.ask import ask
 from fermiac._base.calls import public, users_level
 from fermiac._base.config import isa_level
 from fermiac._base.tensors import to_numpy
@@ -97,7 +98,7 @@ def _weight_function(given: Weight, c: float) -> Callable[[Array], Array]:
     if callable(given):
 
         def own(s: Array) -> Array:
-            values = numbers("weight", given(s))
+            values = numbers("weight", ask(given, (s,), "weight"))
             if values.shape != s.shape or not ((values >= 0) & np.isfinite(values)).all():
                 raise ArgumentError(
                     f"weight: the function gave shape {values.shape}; a finite number, not "

@@ -313,7 +313,7 @@ class _Task:
         """Draw the tokens of a call, and mask each again with a probability."""
         n, length = self.tokens.shape
         share = (self.tokens == self.mask).sum(axis=1) / self._most
-        values = self.job.asked(self.tokens.copy(), share, self._everywhere)
+        values = self.job.asked(self.tokens, share, self._everywhere)
         tokens, times = self.tokens.copy(), self.times.copy()
         # In parts, between which Ctrl-C is answered.
         step = max(_AT_ONCE // (4 * length), 1)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import array_of, ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.validate import shown
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
-from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.density import LogDensity
 from fermiac.targets.named import Bound, arguments_of, bound
 from fermiac.targets.rows import Compared, compare_rows
@@ -46,28 +47,22 @@ class CallableIntegrand:
         self._f = f
         self._dim = dim
         self._first = first
-        self._evaluated = 0
         self.scalar: bool | None = None
         self.complex = False
 
     @property
     def handle(self) -> tuple[Callable[[Array], Array], int]:
         """The argument of the core."""
-        return (self, self._dim)
+        # The core makes an array for each batch.
+        return (self._of_core, self._dim)
 
-    def __call__(self, x: Array) -> Array:
-        """Return the values of a batch of points."""
+    def _of_core(self, x: Array) -> Array:
+        return self(x, True)
+
+    def __call__(self, x: Array, fresh: bool = False) -> Array:
+        """Return the values of a batch of points, in an array that is not the function's."""
         n = len(x)
-        try:
-            y = self._f(x)
-        except (CheckpointError, WorkerError):
-            raise  # raised by fermiac, not by the user's function
-        except BaseException as error:
-            error.add_note(
-                f"raised by the integrand on a batch of {n} points of dimension {x.shape[1]}, "
-                f"after {self._evaluated} evaluations"
-            )
-            raise
+        y = ask(self._f, (x,), "the integrand", None, fresh)
         values = as_batch(y, x)
         if self.scalar is None:
             self.scalar = values.ndim == 1
@@ -84,8 +79,8 @@ class CallableIntegrand:
             values = np.hstack([values.real, values.imag])
         elif values.dtype.kind == "c":
             raise TargetError("the integrand gave complex numbers; earlier batches were real")
-        self._evaluated += n
-        return np.ascontiguousarray(values, dtype=np.float64)
+        out = np.ascontiguousarray(values, dtype=np.float64)
+        return out if fresh else out.copy()
 
 
 class CallableDensity(LogDensity):
@@ -142,13 +137,23 @@ class CallableDensity(LogDensity):
         arguments = (self._f, self.dim, self._gradient, self._what, self._check, self.names)
         return CallableDensity, arguments
 
-    def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+    @property
+    def _handle(self) -> Any:
+        # The core makes an array for each batch.
+        return (self._of_core, self.dim, self.has_gradient)
+
+    def _of_core(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        return self._evaluate(x, with_gradient, True)
+
+    def _evaluate(
+        self, x: Array, with_gradient: bool, fresh: bool = False
+    ) -> tuple[Array, Array | None]:
         separate = with_gradient and self._gradient is not True
         if self._unseen and len(x):
             self._compare(x, separate)
         # The first function may write to its array, or keep it.
-        again = x.copy() if separate else x
-        y = _call(self._f, x, self._what)
+        given = x.copy() if fresh and separate else x
+        y = ask(self._f, (given,), self._what, None, fresh)
         slopes = None
         if self._gradient is True:
             if not isinstance(y, tuple | list) or len(y) != 2:
@@ -162,14 +167,17 @@ class CallableDensity(LogDensity):
                 f"{self._what} gave a pair, as of a value and its gradient; it must give values of "
                 f"shape ({len(x)},) alone, or be passed with gradient=True"
             )
-        values = self._checked(y, (len(x),), x.shape, self._what)
+        values = real_answer(y, self._what, (len(x),), on=x.shape, hint=_hint)
+        if not fresh:
+            values = values.copy()  # it may be the same array each time
         if not with_gradient:
             return values, None
         what = f"the gradient of {self._what}"
         if separate:
             assert callable(self._gradient)
-            slopes = _call(self._gradient, again, what)
-        return values, self._checked(slopes, x.shape, x.shape, what)
+            slopes = ask(self._gradient, (x,), what, None, fresh)
+        slopes = real_answer(slopes, what, x.shape, on=x.shape, hint=_hint)
+        return values, slopes if fresh else slopes.copy()
 
     def _compare(self, x: Array, separate: bool) -> None:
         """Compare the rows of the functions at their first call."""
@@ -184,26 +192,16 @@ class CallableDensity(LogDensity):
         if self._gradient is None or self._gradient is True:
             self._unseen.discard("gradient")
 
-    @staticmethod
-    def _checked(y: Any, shape: tuple[int, ...], batch: tuple[int, ...], what: str) -> Array:
-        values = _as_numbers(y, what)
-        if values.dtype.kind == "c":
-            raise TargetError(f"{what} gave complex numbers; it must be real")
-        if values.shape != shape:
-            n, hint = batch[0], ""
-            if len(shape) == 1 and values.shape == (n, 1):
-                hint = "; squeeze it: return y[:, 0]"
-            elif len(shape) == 1 and values.ndim == 2 and values.shape[0] == n:
-                hint = "; a log-density gives one number per point: sum over the last axis"
-            elif len(shape) == 1 and values.ndim < 2:
-                hint = "; for a function of one point: fermiac.targets.vectorize(f)"
-            elif values.ndim == 2 and values.T.shape == shape:
-                hint = "; transpose it"
-            raise TargetError(
-                f"{what} gave an array of shape {values.shape} for a batch of shape {batch}; it "
-                f"must be {shape}{hint}"
-            )
-        return np.ascontiguousarray(values, dtype=np.float64)
+
+def _hint(given: tuple[int, ...], needed: tuple[int, ...]) -> str:
+    """Return what to do about a wrong shape of a log-density or its gradient."""
+    if len(needed) == 2:
+        return "; transpose it" if given[::-1] == needed else ""
+    if given == (*needed, 1):
+        return "; squeeze it: return y[:, 0]"
+    if len(given) == 2 and given[:1] == needed:
+        return "; a log-density gives one number per point: sum over the last axis"
+    return "; for a function of one point: fermiac.targets.vectorize(f)" * (len(given) < 2)
 
 
 class CallableLaw:
@@ -211,24 +209,14 @@ class CallableLaw:
 
     def __init__(self, law: Law) -> None:
         self._law = law
-        self._density = Compared(law.log_density, f"log_density of {type(law).__name__}")
+        self._what = f"log_density of {type(law).__name__}"
+        self._density = Compared(law.log_density, self._what)
         self._from_unit = type(law).from_unit is not Law.from_unit
 
     def log_density(self, x: Array) -> Array:
         """Return the log-densities of a batch, checked."""
-        what = f"log_density of {type(self._law).__name__}"
-        try:
-            y = self._density(x)
-        except BaseException as error:
-            error.add_note(f"raised by {what} on a batch of {len(x)} points")
-            raise
-        values = _as_numbers(y, what)
-        if values.shape != (len(x),) or values.dtype.kind == "c":
-            raise TargetError(
-                f"{what} gave an array of shape {values.shape} and type {values.dtype} for a batch "
-                f"of {len(x)} points; it must be real, of shape ({len(x)},)"
-            )
-        return np.ascontiguousarray(values, dtype=np.float64)
+        y = ask(self._density, (x,), self._what, fresh=True)
+        return real_answer(y, self._what, (len(x),), on=x.shape)
 
     @property
     def has_unit_map(self) -> bool:
@@ -239,25 +227,15 @@ class CallableLaw:
         """Return points for a batch of uniforms, or the same number from the law's own sampler."""
         if self._from_unit:
             return self.from_unit(uniforms)
-        return self._checked(uniforms, lambda: self._law.sample(len(uniforms), rng=key))
+        return self._checked(uniforms.shape, lambda: self._law.sample(len(uniforms), rng=key))
 
     def from_unit(self, uniforms: Array) -> Array:
         """Return the points of a batch of uniforms, checked."""
-        return self._checked(uniforms, lambda: self._law.from_unit(uniforms))
+        return self._checked(uniforms.shape, self._law.from_unit, uniforms)
 
-    def _checked(self, uniforms: Array, draw: Callable[[], Any]) -> Array:
+    def _checked(self, shape: tuple[int, ...], draw: Callable[..., Any], *u: Array) -> Array:
         what = f"the sampler of {type(self._law).__name__}"
-        try:
-            y = draw()
-        except BaseException as error:
-            error.add_note(f"raised by {what} for {len(uniforms)} points")
-            raise
-        values = _as_numbers(y, what)
-        if values.shape != uniforms.shape or values.dtype.kind == "c":
-            raise TargetError(
-                f"{what} gave an array of shape {values.shape}; it must be {uniforms.shape}"
-            )
-        return np.ascontiguousarray(values, dtype=np.float64)
+        return real_answer(ask(draw, u, what, f"for {shape[0]} points", fresh=True), what, shape)
 
 
 def law_handle(law: Law) -> Any:
@@ -273,14 +251,6 @@ def law_handle(law: Law) -> Any:
     return (adapter.log_density, adapter.draw, law.dim, bounds, from_unit)
 
 
-def _call(f: Callable[[Array], Any], x: Array, what: str) -> Any:
-    try:
-        return f(x)
-    except BaseException as error:
-        error.add_note(f"raised by {what} on a batch of {len(x)} points of dimension {x.shape[1]}")
-        raise
-
-
 def _shape(y: Any) -> str:
     shape = getattr(y, "shape", None)
     return f"a {type(y).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else "")
@@ -289,7 +259,7 @@ def _shape(y: Any) -> str:
 def as_batch(y: Any, x: Array) -> NDArray[Any]:
     """Return the values of an integrand for the batch `x` as an array, (n,) or (n, k)."""
     n = len(x)
-    values = _as_numbers(y, "the integrand")
+    values = array_of(y, "the integrand")
     if values.ndim == 0:
         raise TargetError(
             f"the integrand gave one number for a batch of {n} points; it must take an (n, d) "
@@ -306,25 +276,6 @@ def as_batch(y: Any, x: Array) -> NDArray[Any]:
             f"the integrand gave an array of shape {values.shape} for a batch of shape "
             f"{x.shape}; it must be ({n},) or ({n}, k) with k >= 1{hint}"
         )
-    return values
-
-
-def _as_numbers(y: Any, what: str) -> NDArray[Any]:
-    if y is None:
-        raise TargetError(f"{what} gave None; it must return its values")
-    if np.ma.is_masked(y):
-        raise TargetError(
-            f"{what} gave an array with masked values, which would count as if they were not "
-            "masked; fill them: return y.filled(...)"
-        )
-    try:
-        values = np.asarray(y)
-    except Exception as error:
-        raise TargetError(
-            f"{what} gave a {type(y).__name__} that NumPy cannot take as an array: {error}"
-        ) from error
-    if values.dtype.kind not in "biufc":
-        raise TargetError(f"{what} gave an array of type {values.dtype}; it must hold numbers")
     return values
 
 
@@ -415,19 +366,19 @@ class _Vectorized:
         return _Vectorized(bind(self._f))
 
     def __call__(self, x: Any) -> NDArray[Any]:
-        points = np.asarray(x, dtype=np.float64)
+        points = np.array(x, dtype=np.float64)  # a copy, which the function may write to
         if points.ndim != 2:
             raise ArgumentError(
                 f"x: an array of shape {points.shape} given; points as rows, shape (n, d), are "
                 "needed"
             )
-        results = []
-        for i, point in enumerate(points):
-            try:
-                results.append(self._f(point))
-            except BaseException as error:
-                error.add_note(f"raised by the function given to vectorize at point {i}: {point}")
-                raise
+        results: list[Any] = []
+        ask(
+            lambda: results.extend(map(self._f, points)),
+            (),
+            "the function given to vectorize",
+            lambda: f"at point {len(results)}: {points[len(results)]}",
+        )
         try:
             values = np.asarray(results) if results else np.empty(0)
         except ValueError as error:

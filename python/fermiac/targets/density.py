@@ -88,7 +88,6 @@ class LogDensity:
         Parameters
         ----------
         x : array_like of shape (n, d)
-            An array that is C-contiguous and float64 is passed to a Python function without a copy.
 
         Returns
         -------

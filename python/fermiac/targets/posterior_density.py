@@ -84,7 +84,7 @@ class PosteriorDensity(LogDensity):
         return self.prior._measure()
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
-        values, slopes = self._prior_density._evaluate(x.copy(), with_gradient)
+        values, slopes = self._prior_density._evaluate(x, with_gradient)
         values = values.copy()
         # The likelihood need not exist outside the support of the prior.
         inside = np.flatnonzero(~(values == -np.inf))

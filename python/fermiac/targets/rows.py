@@ -151,7 +151,8 @@ def _parts(y: Any, n: int | None, parts: int, constant: bool) -> Parts:
     """Return the values as arrays with `n` rows, or those of a single point."""
     if parts and not (isinstance(y, tuple | list) and len(y) == parts):
         raise _WrongShape(f"it gave {shown(y)} where {parts} arrays are needed")
-    arrays = [np.asarray(part) for part in (y if parts else (y,))]
+    # Copies, as the function may give the same arrays again.
+    arrays = [np.array(part) for part in (y if parts else (y,))]
     for array in arrays:
         if array.dtype.kind not in "biufc":
             raise _WrongShape(f"it gave an array of type {array.dtype}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import threading
+from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 
-__all__ = ["evaluating", "import_torch", "out_of_memory", "where_it_runs"]
+__all__ = ["evaluating", "import_torch", "modules_of", "out_of_memory", "where_it_runs"]
 
 
 def import_torch() -> Any:
@@ -46,6 +49,24 @@ def where_it_runs(module: Any, device: Any, dtype: Any) -> tuple[str, Any]:
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ArgumentError(f"dtype: {shown(given)} given; a floating-point torch.dtype is needed")
     return device, dtype
+
+
+def modules_of(function: Any, depth: int = 4) -> list[Any]:
+    """Return the torch modules that a function calls: those that it holds or refers to by name."""
+    torch = sys.modules.get("torch")
+    if torch is None or depth == 0 or isinstance(function, ModuleType | type):
+        return []
+    if isinstance(function, torch.nn.Module):
+        return [function]
+    held = [getattr(function, name, None) for name in ("__self__", "__wrapped__", "func")]
+    held += [*getattr(function, "args", ()), *(getattr(function, "__dict__", None) or {}).values()]
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        with suppress(ValueError):  # of cells that are still empty
+            known = inspect.getclosurevars(function)
+            held += [*known.nonlocals.values(), *known.globals.values()]
+    found = [module for one in held if callable(one) for module in modules_of(one, depth - 1)]
+    return list(dict.fromkeys(found))
 
 
 #: The modules held by the calls under way of a thread, by id.

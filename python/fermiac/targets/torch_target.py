@@ -84,13 +84,6 @@ class TorchTarget(LogDensity):
         """
         return self._run(self._points(x), False)[0]
 
-    def _points(self, x: ArrayLike) -> Array:
-        points = super()._points(x)
-        # A module may write to its input, a layer that works in place for instance.
-        if points is x and (self._shares or not x.flags.writeable):
-            return points.copy()
-        return points
-
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         values, slopes = self._run(x, with_gradient)
         if values.shape == (len(x), 1):
@@ -151,10 +144,11 @@ class TorchTarget(LogDensity):
             # Not inference_mode: a module that differentiates in its forward pass fails there,
             # and tensors that it keeps for later could not be trained with.
             with torch.no_grad():
-                points = torch.from_numpy(x).to(self.device, self.dtype)
+                # A copy, as a module may write to its input, with layers that work in place.
+                points = torch.tensor(x, dtype=self.dtype, device=self.device)
                 return self._to_numpy(self.module(points), len(x), "the torch module"), None
         with torch.inference_mode(False), torch.enable_grad():
-            points = torch.from_numpy(x).to(self.device, self.dtype).requires_grad_(True)
+            points = torch.tensor(x, dtype=self.dtype, device=self.device, requires_grad=True)
             # A clone, because a module must not write to what it is differentiated by.
             y = self.module(points.clone())
             values = self._to_numpy(y, len(x), "the torch module")

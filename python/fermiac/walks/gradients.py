@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.targets.callables import _as_numbers
 from fermiac.targets.conversion import _is_native, _is_torch_module
 from fermiac.targets.native_pointer import (
     FORMS,
@@ -186,19 +186,13 @@ class _Function:
 
     def __call__(self, theta: Array, nodes: Nodes) -> Array:
         shape = theta.shape
-        try:
-            y = self._f(theta, nodes)
-        except BaseException as error:
-            error.add_note(f"raised by the gradient for {shape[0]} tokens, at nodes {nodes[:4]}")
-            raise
-        values = y if type(y) is np.ndarray else _as_numbers(y, "the gradient")
-        if values.shape != shape or values.dtype.kind not in "biuf":
-            raise TargetError(
-                f"the gradient gave an array of shape {values.shape} and type {values.dtype} for "
-                f"parameters of shape {shape}; real numbers of that shape are needed, a row for "
-                "each token"
-            )
-        return np.ascontiguousarray(values, dtype=np.float64)
+
+        def on() -> str:
+            return f"for {shape[0]} tokens, at nodes {nodes[:4]}"
+
+        # The core makes the arrays for each call.
+        y = ask(self._f, (theta, nodes), "the gradient", on, fresh=True)
+        return real_answer(y, "the gradient", shape, on=on)
 
 
 def as_loss(loss: Any, dim: int | None) -> tuple[Any, int]:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.validate import numbers, shown, taken
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.walks.labels import Labels, lookup
@@ -95,32 +96,14 @@ class NodeFunction:
 
     def _called(self, nodes: Ids) -> Array:
         assert self._call is not None
-        try:
-            got = self._call(nodes.copy())
-        except Exception as error:
-            what = "numbers" if self._labels is None else "labels"
-            error.add_note(
-                f"raised where {self._name} was evaluated at {len(nodes)} nodes, an array of their "
-                f"{what}; for one node at a time give a mapping from nodes, or numpy.vectorize(f)"
-            )
-            raise
-        try:
-            values = np.asarray(got)
-        except ValueError as error:
-            raise TargetError(f"{self._name}: gave what is not an array: {error}") from error
-        if np.ma.is_masked(got):
-            raise TargetError(f"{self._name}: gave masked values; finite numbers are needed")
-        if (
-            values.dtype.kind not in "biuf"
-            or values.ndim not in (1, 2)
-            or len(values) != len(nodes)
-        ):
-            raise TargetError(
-                f"{self._name}: gave an array of shape {values.shape} and type {values.dtype} for "
-                f"{len(nodes)} nodes; real numbers of shape ({len(nodes)},) or ({len(nodes)}, k) "
-                "are needed"
-            )
-        values = values.astype(np.float64)
+        what = "numbers" if self._labels is None else "labels"
+        on = (
+            f"evaluated at {len(nodes)} nodes, an array of their {what}; for one node at a time "
+            "give a mapping from nodes, or numpy.vectorize(f)"
+        )
+        got = ask(self._call, (nodes,), self._name, on)
+        n = len(nodes)
+        values = real_answer(got, self._name, (n,), (n, "k"), on=f"for {n} nodes")
         good = np.isfinite(values).reshape(len(nodes), -1).all(axis=1)
         if not good.all():
             at = int(np.flatnonzero(~good)[0])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, taken, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
@@ -79,11 +80,8 @@ class Oracle:
 
     def _rows(self, nodes: Ids) -> tuple[Ids, Ids]:
         """Return the checked rows of nodes."""
-        try:
-            given = self.neighbors(nodes.copy())
-        except Exception as error:
-            error.add_note(f"raised where {len(nodes)} nodes were asked for, of them {nodes[0]}")
-            raise
+        on = f"for {len(nodes)} nodes, of them {nodes[0]}"
+        given = ask(self.neighbors, (nodes,), "neighbors", on)
         if isinstance(given, tuple):
             if len(given) != 2:
                 raise TargetError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.ask import ask
 from fermiac.errors import CheckpointError, InternalError, TargetError
 from fermiac.runs.loop import Budget, RunLoop
 from fermiac.walks.job import Job
@@ -122,11 +123,7 @@ class WalkLoop(RunLoop[WalkResult]):
         block, self._unseen = self._unseen, None
         if self.on_block is None or block is None:
             return
-        try:
-            self.on_block(block)
-        except Exception as error:
-            error.add_note(f"raised by on_block after {self.n_done} steps of each walker")
-            raise
+        ask(self.on_block, (block,), "on_block", f"after {self.n_done} steps of each walker")
 
     def settle(self) -> None:
         """Move all walkers to the end of the current slice."""

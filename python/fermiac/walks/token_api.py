@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
-from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
 from fermiac.walks.api import MOST_STEPS
@@ -427,13 +428,10 @@ class _Checked:
         self._f = f
 
     def __call__(self, theta: Array) -> Array:
-        values = np.asarray(self._f(theta))
-        if values.shape != (len(theta),) or values.dtype.kind not in "biuf":
-            raise TargetError(
-                f"objective: it gave shape {values.shape} and type {values.dtype} for parameters "
-                f"of shape {theta.shape}; real numbers of shape ({len(theta)},) are needed"
-            )
-        return values.astype(np.float64)
+        on = f"for parameters of shape {theta.shape}"
+        return real_answer(
+            ask(self._f, (theta,), "objective", on), "objective", theta.shape[:1], on=on
+        )
 
 
 def _objective(given: Any, loss: Any, job: Job) -> Judge | None:

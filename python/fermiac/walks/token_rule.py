@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.ask import ask
 from fermiac._base.validate import numbers, positive, probability, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks.kernels import exponent
@@ -119,7 +120,7 @@ def initial_parameters(
 def _sizes(given: Any, n_steps: int) -> Array | None:
     if given is None:
         return None
-    sizes = given(np.arange(1, n_steps + 1)) if callable(given) else given
+    sizes = ask(given, (np.arange(1, n_steps + 1),), "step_sizes") if callable(given) else given
     sizes = np.ascontiguousarray(numbers("step_sizes", sizes))
     if sizes.ndim != 1 or len(sizes) < n_steps:
         raise ArgumentError(

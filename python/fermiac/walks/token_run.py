@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.ask import ask
 from fermiac.errors import ArgumentError, CheckpointError, DivergedError
 from fermiac.runs.loop import Budget, RunLoop
 from fermiac.walks.job import Job
@@ -131,7 +132,8 @@ class TokenLoop(RunLoop[OptimizeResult]):
         done = self.tokens.n_done
         if self.callback is None or done % self.callback_every:
             return False
-        return self.callback(done, self.tokens.theta()) is True
+        arguments = done, self.tokens.theta()  # a new array
+        return ask(self.callback, arguments, "callback", self.where(), fresh=True) is True
 
     def where(self) -> str:
         """Return the number of steps so far."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.ask import ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import finish, reporter
@@ -431,17 +432,12 @@ def _normal_gradient(
 
     def of_normal(u: Array, column: int) -> Array:
         x = space(u[None])
-        slopes = np.asarray(gradient(x.copy()), np.float64)
-        if slopes.ndim == 3 and slopes.shape[0] == 1 and column < slopes.shape[1]:
-            slopes = slopes[:, column]
-        if slopes.shape != x.shape:
-            raise TargetError(
-                f"gradient: it gave shape {slopes.shape} for a batch of shape {x.shape}; the same "
-                "shape is needed, or (n, K, d) for K outputs"
-            )
-        if not np.isfinite(slopes).all():
-            raise TargetError(f"gradient: it gave {slopes[0]} at the point {x[0]}")
-        return space.gradient(u, slopes[0])
+        shapes: Any = x.shape, (len(x), "k", x.shape[1])
+        given = ask(gradient, (x,), "gradient")
+        slopes = real_answer(given, "gradient", *shapes, on=x.shape, finite=True)
+        if slopes.ndim == 3 and column >= slopes.shape[1]:
+            raise TargetError(f"gradient gave {slopes.shape[1]} columns for more outputs of g")
+        return space.gradient(u, slopes[0] if slopes.ndim == 2 else slopes[0, column])
 
     return of_normal
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import special
+from fermiac._base.ask import ask
 from fermiac.distributions import LogNormal, MultivariateNormal, Normal, Product
 from fermiac.distributions.law import Law
-from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.callables import as_batch
 
 __all__ = ["LimitState", "NormalMap", "batch_of", "require_unit_map", "unit_moves"]
@@ -159,16 +160,7 @@ class LimitState:
 
     def _batch(self, u: Array) -> Array:
         x = self.space(u)
-        try:
-            given = self._f(x)
-        except (CheckpointError, WorkerError):
-            raise  # raised by fermiac, not by the user's function
-        except BaseException as error:
-            error.add_note(
-                f"raised by {self._name} on a batch of {len(x)} points of dimension {self.dim}, "
-                f"after {self.n_evals} evaluations"
-            )
-            raise
+        given = ask(self._f, (x,), self._name)
         values = self._checked(given, u, x)
         self.n_evals += len(u)
         if self._report is not None:
@@ -200,10 +192,8 @@ class LimitState:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             if not self._skip:
-                # The function may have written to its batch.
-                point = self.space(u[row : row + 1])[0]
                 raise TargetError(
-                    f"{self._name}: it gave {table[row, column]} at the point {point}"
+                    f"{self._name}: it gave {table[row, column]} at the point {x[row]}"
                     + ("" if self.scalar else f" (output {column})")
                     + "; return a finite number, or give on_nan='zero' to count such points as "
                     "no failure"
