@@ -46,6 +46,11 @@ class NodeFunction:
         if self._call is None:
             self._values = self._table(given)
 
+    @property
+    def is_table(self) -> bool:
+        """Whether the values of all nodes were given."""
+        return self._call is None
+
     def at(self, nodes: NDArray[Any]) -> Array:
         """Return the values at nodes, shape (n, k)."""
         if self._call is not None:

@@ -24,6 +24,7 @@ __all__ = [
     "Marks",
     "early_average",
     "early_average_of_sums",
+    "far_from",
     "joined_marks",
     "remaining",
     "unsettled",
@@ -261,6 +262,16 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
     chance = _limit(walk, _NOTABLE) * stderr * np.sqrt(1.0 + _times(walk, steps))
     excess = np.sqrt(np.maximum(moved**2 - chance**2, 0.0))
     return np.asarray(np.copysign(excess, moved) / (walk._n_counted / steps - 1))
+
+
+def far_from(walk: WalkResult, mean: Array, right: Array, stderr: Array, least: Any = 4.0) -> Any:
+    """Return whether averages differ from known ones by more than `least` errors.
+
+    The number of errors is that of one average; with several the limits rise.
+    """
+    limits = -stdtrit(max(walk.n_replicas - 1, 1), ndtr(-np.asarray(least)) / mean.size)
+    # Known averages have errors of rounding.
+    return np.abs(mean - right) > limits * stderr + 1e-12 * (np.abs(mean) + np.abs(right))
 
 
 def _limit(walk: WalkResult, deviations: float) -> float:
