@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.walks.estimates import parts_of, ratio
 from fermiac.walks.node_functions import NodeFunction
-from fermiac.walks.transient import far_from, remaining
+from fermiac.walks.transient import far_from, later
 
 if TYPE_CHECKING:
     from fermiac.walks.graph import Graph
@@ -24,12 +24,16 @@ Ids = NDArray[np.int64]
 #: Entries of rows that a sweep reads, and the distances that it tells apart.
 _MOST_ENTRIES, _FARTHEST = 2**25, 2**12
 
+#: Errors by which the later part of a walk differs from the law if its walkers have not arrived.
+_STILL = 2.5
+
 
 def arrived(walk: WalkResult) -> list[tuple[type[FermiacWarning], str]]:
     """Return a warning if walkers that were given starts are too close to them.
 
     The average distance of the nodes from the starts is known under the law. That of the walkers
-    has the same error model as all their averages.
+    must also differ from it after the first part of the walk: the bias which is left by a first
+    part alone has tests of its own (`remaining`, `unsettled`).
     """
     graph, starts = walk._graph, walk._starts
     known = walk.settings["weights"] != "unknown" and walk.exact_target and walk.record != "none"
@@ -41,18 +45,19 @@ def arrived(walk: WalkResult) -> list[tuple[type[FermiacWarning], str]]:
     f = np.column_stack(columns)
     parts = parts_of(walk, NodeFunction("f", f, graph.n_nodes), None, False)
     mean, cov = ratio(parts)
-    spread = np.sqrt(np.diag(cov))
-    left = 0.0 if parts.early is None else remaining(walk, parts.early, mean, spread)
-    right = walk._shares() @ f
-    far = far_from(walk, mean, right, np.hypot(spread, left))
+    error, right = np.sqrt(np.diag(cov)), walk._shares() @ f
+    far = far_from(walk, mean, right, error)
+    if parts.early is not None:
+        after, its_error = later(walk, parts.early, mean, error)
+        far &= far_from(walk, after, right, its_error, _STILL)
     if not far.any():
         return []
     at = int(np.argmax(far))
     text = (
         "the walkers have not left the surroundings of their starts: their mean distance from "
-        f"{'these' if at == 0 else f'node {starts[0]}'} is {mean[at]:.4g} ± {spread[at]:.2g}, and "
+        f"{'these' if at == 0 else f'node {starts[0]}'} is {mean[at]:.4g} ± {error[at]:.2g}, and "
         f"{right[at]:.4g} under their law. Averages are biased, and their errors do not show it; "
-        "use more steps, or leave out init= so that walkers start from the law"
+        "use more steps or a longer burn_in=, or leave out init= so that walkers start from the law"
     )
     return [(ConvergenceWarning, text)]
 

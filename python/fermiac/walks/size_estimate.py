@@ -27,7 +27,7 @@ _ROUGH, _FEW = 0.5, 30.0
 #: If walkers move in a smaller share of the steps, most of them may never have moved.
 _LAZY = 0.1
 #: Sizes from the two halves of a walk that differ by so many errors are not of one law.
-_FAR = 4.0
+_FAR = 3.0
 
 
 class _Collisions(NamedTuple):
@@ -128,8 +128,8 @@ def _doubts(
     elif n_pairs < _FEW or cov[0, 0] > (_ROUGH * mean[0]) ** 2:
         told.append(
             f"the collisions are worth those of {n_pairs:.2g} pairs of walkers, and the relative "
-            f"error is {np.sqrt(cov[0, 0]) / mean[0]:.2g}; {_FEW:.0f} pairs and {_ROUGH} are needed "
-            "for an error that is valid; use more walkers, or more steps"
+            f"error is {np.sqrt(cov[0, 0]) / mean[0]:.2g}: at least {_FEW:.0f} and at most "
+            f"{_ROUGH} are needed for a valid error; use more walkers, or more steps"
         )
     if walk.acceptance < _LAZY:
         told.append(
@@ -138,15 +138,17 @@ def _doubts(
         )
     found = list(walk._arrival)
     found += [(ConvergenceWarning, text) for text in told]
-    if walk.paths is None or walk._starts is None or not n_pairs > 0:
+    if walk.paths is None or walk._starts is None or walk._arrival or not n_pairs > 0:
         return found
     half = walk.paths.shape[1] // 2
     early, late = (
         _collisions(walk, Visits.of_paths(steps, walk.n_nodes))
         for steps in (walk.paths[:, :half], walk.paths[:, half:])
     )
-    error = np.sqrt(early.cov[0, 0] + late.cov[0, 0])
-    if np.isfinite(error) and abs(late.mean[0] - early.mean[0]) > _FAR * error:
+    # Ratios are compared, as sizes that are far too small have small errors.
+    with np.errstate(invalid="ignore"):
+        error = np.hypot(*(np.sqrt(part.cov[0, 0]) / part.mean[0] for part in (early, late)))
+    if abs(np.log(late.mean[0] / early.mean[0])) > _FAR * error:
         text = (
             f"the first half of the walk gives {early.mean[0]:.6g} nodes, and the second half "
             f"{late.mean[0]:.6g}: the walkers were still spreading from their starts; use more "
