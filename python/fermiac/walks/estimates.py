@@ -243,19 +243,25 @@ def _unseen(
     walk: WalkResult, f: NodeFunction, under: Any, mean: Array, stderr: Array
 ) -> list[tuple[type[FermiacWarning], str]]:
     """Return a warning if averages of an array are far from their known values under the law."""
-    is_known = walk.settings["weights"] != "unknown" and walk.exact_target and walk._knows_all
+    values, of_run = f.table, walk.settings
+    is_known = of_run["weights"] != "unknown" and walk.exact_target and walk._knows_all
     is_table = under is None or isinstance(under, str) or called("under", under) is None
-    if not (f.is_table and is_table and is_known) or walk.record == "none":
+    if values is None or not (is_table and is_known) or walk.record == "none":
         return []
-    nodes = walk._reachable
-    ratios = ratios_under(walk, under, nodes)
-    shares = walk._law_at(nodes) * (1.0 if ratios is None else ratios)
-    shares /= shares.sum()
-    values = f.at(nodes)
-    right = shares @ values
-    away = np.abs(values - right)
-    seen = walk._totals[nodes] > 0
-    held = 1.0 - (shares[seen] @ away[seen]) / np.maximum(shares @ away, 1e-300)
+    weights = walk._law
+    if under is not None:
+        nodes = walk._reachable
+        weights = np.zeros(walk.n_nodes)
+        weights[nodes] = walk._law_at(nodes) * ratios_under(walk, under, nodes)
+    right = np.average(values, axis=0, weights=weights)
+    if not far_from(walk, mean, right, stderr, 3.0).any():
+        return []
+    away, seen = np.abs(values - right), walk.visited
+    there = None if weights is None else weights[seen]
+    held = np.average(away[seen], axis=0, weights=there) * (
+        len(seen) / walk.n_nodes if there is None else there.sum() / weights.sum()
+    )
+    held = 1.0 - held / np.maximum(np.average(away, axis=0, weights=weights), 1e-300)
     hides = held > _HIDDEN
     far = far_from(walk, mean, right, stderr, np.where(hides, 3.0, 4.0))
     if not far.any():

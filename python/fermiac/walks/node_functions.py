@@ -47,9 +47,9 @@ class NodeFunction:
             self._values = self._table(given)
 
     @property
-    def is_table(self) -> bool:
-        """Whether the values of all nodes were given."""
-        return self._call is None
+    def table(self) -> Array | None:
+        """The values of all nodes, if an array was given."""
+        return self._values if self._call is None else None
 
     def at(self, nodes: NDArray[Any]) -> Array:
         """Return the values at nodes, shape (n, k)."""

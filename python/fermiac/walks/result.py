@@ -125,7 +125,10 @@ class WalkResult(WalkData):
             the law of the walk only approximates the target.
         ConvergenceWarning
             If the average begins before the histories of the walkers have settled (`settling`), or
-            with ``"hdt"`` while they are noisy. Also if the average of the first part of the walk
+            with ``"hdt"`` while they are noisy. If walkers that were given starts are closer to
+            these, or farther, than their law has it. If `f` is an array and its average is more
+            than four errors from the one under the law, or three if over 10 % of it is at nodes
+            that were not visited. Also if the average of the first part of the walk
             differs significantly from that of the whole: the bias of the start is then larger than
             the error, or not much smaller. With the kernels ``"tsaw"`` and ``"rotor"`` this is
             always possible without a burn-in.
