@@ -124,7 +124,7 @@ def test_functions_at_nodes_not_seen_warn() -> None:
         # A function that is spread evenly does not, whatever part of the nodes was seen.
         assert not told(w, np.random.default_rng(1).normal(size=20_000))
     assert missed >= 5
-    # Of several averages the message names the worst. A law must be known at all nodes.
+    # Of several averages the message names one. A law must be known at all nodes.
     w = fm.walks.walk(graph, "none", n_steps=30, rng=1)
     with pytest.warns(ConvergenceWarning, match=r"average 1 of 2"):
         w.expect(np.column_stack([np.arange(20_000), f]), under="degree")

@@ -251,31 +251,31 @@ def _unseen(
     weights = walk._law
     if under is not None:
         nodes = walk._reachable
+        ratios = ratios_under(walk, under, nodes)
+        assert ratios is not None
         weights = np.zeros(walk.n_nodes)
-        weights[nodes] = walk._law_at(nodes) * ratios_under(walk, under, nodes)
+        weights[nodes] = walk._law_at(nodes) * ratios
     right = np.average(values, axis=0, weights=weights)
     if not far_from(walk, mean, right, stderr, 3.0).any():
         return []
-    away, seen = np.abs(values - right), walk.visited
-    there = None if weights is None else weights[seen]
-    held = np.average(away[seen], axis=0, weights=there) * (
-        len(seen) / walk.n_nodes if there is None else there.sum() / weights.sum()
-    )
-    held = 1.0 - held / np.maximum(np.average(away, axis=0, weights=weights), 1e-300)
+    away = np.abs(values - right)
+    if weights is not None:
+        away *= weights[:, None]
+    held = 1.0 - away[walk.visited].sum(axis=0) / np.maximum(away.sum(axis=0), 1e-300)
     hides = held > _HIDDEN
     far = far_from(walk, mean, right, stderr, np.where(hides, 3.0, 4.0))
     if not far.any():
         return []
-    worst = int(np.argmax(far))
+    at = int(np.argmax(far))
     told = (
-        f"nodes not seen hold {held[worst]:.0%} of f"
-        if hides[worst]
+        f"nodes not seen hold {held[at]:.0%} of f"
+        if hides[at]
         else "the walkers have not spread over the graph as their law has it"
     )
-    which = "" if len(mean) == 1 else f" (average {worst} of {len(mean)})"
+    which = "" if len(mean) == 1 else f" (average {at} of {len(mean)})"
     text = (
-        f"{told}: its average under the law is {right[worst]:.6g}, and that of the walk is "
-        f"{mean[worst]:.6g} ± {stderr[worst]:.2g}{which}; the error is not valid; use more steps"
+        f"{told}: its average under the law is {right[at]:.6g}, and that of the walk is "
+        f"{mean[at]:.6g} ± {stderr[at]:.2g}{which}; the error is not valid; use more steps"
     )
     return [(ConvergenceWarning, text)]
 
