@@ -41,8 +41,8 @@ print(f"visits of Valjean {at.mean:.5f} ± {at.stderr:.5f}, networkx {share:.5f}
 assert abs(at.mean - share) < 5 * at.stderr
 
 # The number of nodes of a network that can only be crawled.
-crawl = fm.walks.walk(G, "none", "srw", n_steps=2000, record="path", rng=0)
-size = crawl.estimate_size(gap=20)
+crawl = fm.walks.walk(G, "none", "srw", n_steps=2000, rng=0)
+size = crawl.estimate_size()
 truth = np.array([G.number_of_nodes(), G.number_of_edges()])
 print(size, "networkx", truth)
 assert np.all(abs(size.mean - truth) < 5 * size.stderr)

@@ -433,6 +433,7 @@ def walk(
         record=record,
         key=key,
         settling=settling,
+        drawn=init is None and law is not None,
         chosen=tuple(
             name
             for name, argument in (("kernel", kernel), ("base", base), ("burn_in", burn_in))

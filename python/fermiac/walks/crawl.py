@@ -42,6 +42,7 @@ class Crawl(WalkResult):
     True
     """
 
+    _knows_all: ClassVar[bool] = False
     _layout: ClassVar[fit.Layout] = {
         "_names": fit.array("i", "nodes"),
     }

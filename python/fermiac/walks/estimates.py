@@ -15,10 +15,11 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.results.error_models import Average, Controls, register
 from fermiac.results.result import warn
-from fermiac.walks.node_functions import NodeFunction
+from fermiac.walks.node_functions import NodeFunction, called
 from fermiac.walks.transient import (
     early_average,
     early_average_of_sums,
+    far_from,
     remaining,
     unsettled,
     young,
@@ -32,6 +33,8 @@ __all__ = ["Parts", "expect", "few_walkers", "parts_of", "ratio", "ratios_under"
 
 Array = NDArray[np.float64]
 
+#: A larger share of a function at nodes that were not visited makes its error doubtful.
+_HIDDEN = 0.1
 #: With fewer walkers an error is rough.
 _FEW = 8
 
@@ -70,12 +73,12 @@ def expect(
 ) -> Estimate:
     """Return the estimate of `WalkResult.expect`."""
     start = time.perf_counter()
+    function = f if isinstance(f, NodeFunction) else None
     if f is None:
         parts, scalar = _of_run(walk, under, include_prior)
-        n_evals = 0
+        function, n_evals = walk._f, 0
     else:
-        function = f
-        if not isinstance(f, NodeFunction):
+        if function is None:
             function = NodeFunction("f", f, walk.n_nodes, walk._node_labels)
         parts = parts_of(walk, function, under, include_prior)
         scalar, n_evals = function.scalar, len(walk.visited) if callable(f) else 0
@@ -84,7 +87,7 @@ def expect(
         "under": under if under is None or isinstance(under, str) else "given",
         "prior": include_prior,
     }
-    result, found = _estimate(walk, parts, scalar, names, settings, n_evals, start)
+    result, found = _estimate(walk, parts, function, under, scalar, names, settings, n_evals, start)
     warn(found, result)
     return result
 
@@ -92,6 +95,8 @@ def expect(
 def _estimate(
     walk: WalkResult,
     parts: Parts,
+    function: NodeFunction | None,
+    under: Any,
     scalar: bool,
     names: Sequence[str] | None,
     settings: dict[str, Any],
@@ -114,9 +119,12 @@ def _estimate(
         )
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
-    found = few_walkers(walk) + young(walk)
+    biased = young(walk) or walk._arrival
     if parts.early is not None:
-        found += unsettled(walk, parts.early, mean, spread)
+        biased = biased + unsettled(walk, parts.early, mean, spread)
+    if function is not None and not (biased or settings["prior"]):
+        biased = _unseen(walk, function, under, mean, np.sqrt(variance))
+    found = few_walkers(walk) + biased
     exponent = walk.settings["step_exponent"]
     if exponent < 1.0 and walk._alpha > 0.0 and not settings["prior"]:
         text = (
@@ -231,6 +239,47 @@ def ratios_under(walk: WalkResult, under: Any, nodes: NDArray[Any]) -> Array | N
     return new / walk._law_at(nodes)
 
 
+def _unseen(
+    walk: WalkResult, f: NodeFunction, under: Any, mean: Array, stderr: Array
+) -> list[tuple[type[FermiacWarning], str]]:
+    """Return a warning if averages of an array are far from their known values under the law."""
+    values, of_run = f.table, walk.settings
+    is_known = of_run["weights"] != "unknown" and walk.exact_target and walk._knows_all
+    is_table = under is None or isinstance(under, str) or called("under", under) is None
+    if values is None or not (is_table and is_known) or walk.record == "none":
+        return []
+    weights = walk._law
+    if under is not None:
+        nodes = walk._reachable
+        ratios = ratios_under(walk, under, nodes)
+        assert ratios is not None
+        weights = np.zeros(walk.n_nodes)
+        weights[nodes] = walk._law_at(nodes) * ratios
+    right = np.average(values, axis=0, weights=weights)
+    if not far_from(walk, mean, right, stderr, 3.0).any():
+        return []
+    away = np.abs(values - right)
+    if weights is not None:
+        away *= weights[:, None]
+    held = 1.0 - away[walk.visited].sum(axis=0) / np.maximum(away.sum(axis=0), 1e-300)
+    hides = held > _HIDDEN
+    far = far_from(walk, mean, right, stderr, np.where(hides, 3.0, 4.0))
+    if not far.any():
+        return []
+    at = int(np.argmax(far))
+    told = (
+        f"nodes not seen hold {held[at]:.0%} of f"
+        if hides[at]
+        else "the walkers have not spread over the graph as their law has it"
+    )
+    which = "" if len(mean) == 1 else f" (average {at} of {len(mean)})"
+    text = (
+        f"{told}: its average under the law is {right[at]:.6g}, and that of the walk is "
+        f"{mean[at]:.6g} ± {stderr[at]:.2g}{which}; the error is not valid; use more steps"
+    )
+    return [(ConvergenceWarning, text)]
+
+
 def _of_run(walk: WalkResult, under: Any, include_prior: bool) -> tuple[Parts, bool]:
     """Return the sums of the function ``f=`` of the walk, and whether it is scalar."""
     if walk._f is not None and walk.record != "none":
@@ -300,7 +349,7 @@ def _replicas(
     ess = np.full(mean.size, np.inf)
     np.divide(spread, np.diag(cov), out=ess, where=np.diag(cov) > 0)
     nan = np.full(mean.size, np.nan)
-    found = tuple(few_walkers(sample) + young(sample))
+    found = tuple(few_walkers(sample) + (young(sample) or sample._arrival))
     return Average(mean, cov, ess, nan, found, df=float(max(sample.n_replicas - 1, 1)))
 
 

@@ -13,7 +13,7 @@ from fermiac.errors import ArgumentError
 from fermiac.results.reweight import PARTS
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary, of_figures
-from fermiac.walks.parts import joined
+from fermiac.walks.parts import joined, joined_starts, on_graph
 from fermiac.walks.transient import joined_marks
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
     else:
         visits = walk._visits.beside([w._visits for w in same])
         rows = visits.fields()
-    return replace(
+    out = replace(
         walk,
         seed=None,
         settings={**settings, "n_walkers": n, "first_walker": 0, "seeds": flat, "sizes": sizes},
@@ -131,9 +131,11 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
         paths=paths,
         _rows=rows,
         _sums=None,
+        _starts=joined_starts(everyone),
         _marks=joined_marks([w._marks for w in everyone]),
         _state=None,
     )
+    return on_graph(out, everyone)
 
 
 def _same(one: Array | NDArray[np.int64] | None, other: Array | NDArray[np.int64] | None) -> bool:

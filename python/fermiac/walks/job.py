@@ -57,6 +57,8 @@ class Job:
     record: str = "path"
     #: Steps after which histories have settled; 0 without a history.
     settling: int = 0
+    #: Whether the starts are independent draws from the law.
+    drawn: bool = False
     #: The arguments that the walk chose for itself.
     chosen: tuple[str, ...] = ()
 

@@ -47,6 +47,11 @@ class NodeFunction:
         if self._call is None:
             self._values = self._table(given)
 
+    @property
+    def table(self) -> Array | None:
+        """The values of all nodes, if an array was given."""
+        return self._values if self._call is None else None
+
     def at(self, nodes: NDArray[Any]) -> Array:
         """Return the values at nodes, shape (n, k)."""
         if self._call is not None:

@@ -382,8 +382,10 @@ class Crawler:
         if self._kind != "unknown":
             table = self._core.weights() if self._kind == "table" else None
             law = Law(graph, None, self._kind, table)
+        order = np.argsort(self.nodes)
+        start = order[np.searchsorted(self.nodes, job.start, sorter=order)]
         out = Crawl.of_run(
-            replace(job, graph=graph, law=law),
+            replace(job, graph=graph, law=law, start=start),
             n_steps=done,
             status=status,
             wall_time=time.perf_counter() - begun,
@@ -396,8 +398,8 @@ class Crawler:
             f=None,
             burned=None,
         )
-        # The crawler continues, not the result.
-        out.__dict__["_of_job"] = None
+        # The crawler continues, not the result, and knows only a part of the graph.
+        out.__dict__.update(_of_job=None, _of_graph=None)
         return out
 
     @property

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from fermiac.walks.result import WalkResult
     from fermiac.walks.walk_data import WalkData
 
-__all__ = ["CALL", "OF_CALL", "joined", "missing_walkers", "walk_in_parts"]
+__all__ = [
+    "CALL", "OF_CALL", "joined", "joined_starts", "missing_walkers", "on_graph", "walk_in_parts",
+]  # fmt: skip
 
 W = TypeVar("W", bound="WalkData")
 
@@ -131,6 +134,7 @@ def walk_in_parts(
 
     def join(done: dict[int, WalkResult]) -> WalkResult:
         walk = joined([*done.values()])
+        walk.__dict__["_of_graph"] = net
         if settings["f"] is not None:
             f = NodeFunction("f", settings["f"], net.n_nodes, net._node_labels)
             walk.__dict__["_of_f"] = f
@@ -172,7 +176,20 @@ def joined(walks: Sequence[W]) -> W:
     else:
         out = _beside([walks[i] for _, _, i in pieces], pieces, walks[0])
     out.__dict__["_of_f"] = next((walk._f for walk in walks if walk._f is not None), None)
+    return on_graph(out, walks)
+
+
+def on_graph(out: W, walks: Sequence[W]) -> W:
+    """Return a walk that joins others with the graph of these, if one of them has it."""
+    graphs = (walk._graph for walk in walks if walk._graph is not None)
+    out.__dict__["_of_graph"] = next(graphs, None)
     return out
+
+
+def joined_starts(walks: Sequence[WalkData]) -> NDArray[np.int64] | None:
+    """Return the starts of several walks."""
+    given = [walk._starts for walk in walks if walk._starts is not None]
+    return np.unique(np.concatenate(given)) if given else None
 
 
 def _of_pieces(walks: Sequence[W], pieces: list[tuple[int, int, int]]) -> W:
@@ -270,6 +287,7 @@ def _beside(walks: Sequence[W], pieces: list[tuple[int, int, int]], first: W) ->
         paths=paths,
         _rows=rows,
         _sums=np.concatenate(sums) if len(sums) == len(walks) else None,
+        _starts=joined_starts(walks),
         _marks=joined_marks([walk._marks for walk in walks]),
         _state=None,
     )

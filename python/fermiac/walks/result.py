@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base import registry
+from fermiac._base.calls import public
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.summary import Summary
@@ -123,7 +125,10 @@ class WalkResult(WalkData):
             the law of the walk only approximates the target.
         ConvergenceWarning
             If the average begins before the histories of the walkers have settled (`settling`), or
-            with ``"hdt"`` while they are noisy. Also if the average of the first part of the walk
+            with ``"hdt"`` while they are noisy. If walkers that were given starts are closer to
+            these, or farther, than their law has it. If `f` is an array and its average is more
+            than four errors from the one under the law, or three if over 10 % of it is at nodes
+            that were not visited. Also if the average of the first part of the walk
             differs significantly from that of the whole: the bias of the start is then larger than
             the error, or not much smaller. With the kernels ``"tsaw"`` and ``"rotor"`` this is
             always possible without a burn-in.
@@ -228,55 +233,64 @@ class WalkResult(WalkData):
             warnings.warn(category(text), stacklevel=2)
         return error
 
-    def estimate_size(self, gap: int = 1) -> Estimate:
+    @public
+    def estimate_size(self) -> Estimate:
         r"""Estimate the numbers of nodes and of edges, from collisions of walkers.
 
-        Parameters
-        ----------
-        gap : int, default 1
-            Two steps of one walker with a smaller distance in time do not count as a collision,
-            since they depend on each other. Steps of different walkers always count.
+        Only steps of different walkers count, as steps of one walker depend on each other.
 
         Returns
         -------
         Estimate
-            The estimates ``n_nodes`` and ``n_edges``, with errors by the jackknife over walkers.
+            The estimates ``n_nodes`` and ``n_edges``.
 
         Raises
         ------
         ArgumentError
-            If the walk has a history, or no paths.
+            If the walk has a history or one walker only, or its law is not known.
 
         Warns
         -----
         ConvergenceWarning
-            If there was no collision; the estimates are then infinite.
+            If there was no collision, so that the estimates are infinite; if collisions are worth
+            those of fewer than 30 pairs of walkers, or the relative error is above 0.5; if fewer
+            than 10 % of the steps moved; or if walkers that were given starts are still close to
+            them: by their distance from these, as in `expect`, and by the two halves of paths.
         FermiacWarning
-            If there are too few walkers for an error.
+            If there are fewer than 8 walkers, so that errors are inaccurate.
 
         Notes
         -----
-        With the weights :math:`w` of the law of the walk, the sum of :math:`w_{X_s} / w_{X_t}` over
-        pairs of steps, divided by the number of pairs at the same node, tends to the number of
-        nodes. Walkers with history would avoid collisions. Use a sufficiently long ``burn_in``.
+        Let :math:`c_{wi}` be the visits of walker w to node i, :math:`\pi_i` the weights of the
+        law, :math:`S_w = \sum_i c_{wi} \pi_i` and :math:`R_w = \sum_i c_{wi} / \pi_i`. For
+        walkers v and w there are :math:`H_{vw} = \sum_i c_{vi} c_{wi}` collisions, and
+        :math:`P_{vw} = (S_v R_w + S_w R_v) / 2`. The number of nodes is estimated by
+        :math:`\hat n = \sum_{v \neq w} P_{vw} / \sum_{v \neq w} H_{vw}`. Where walkers start
+        from the law, as they do without ``init=``, the expectation of the denominator times the
+        number of nodes is that of the numerator, however slowly the walk mixes. The squared error
+        is that of the jackknife over walkers plus :math:`2 \hat n^2 \sum (H_{vw} - P_{vw} / \hat
+        n)^2 / (\sum H_{vw})^2`, the second-order part of a U-statistic. With two walkers it is
+        infinite. With given starts use a sufficiently long ``burn_in``.
 
         References
         ----------
         .. [1] L. Katzir, E. Liberty, O. Somekh, "Estimating sizes of social networks via biased
            sampling", WWW, 2011, doi:10.1145/1963405.1963489.
+        .. [2] W. Hoeffding, "A class of statistics with asymptotically normal distribution", Annals
+           of Mathematical Statistics, 1948, doi:10.1214/aoms/1177730196.
 
         Examples
         --------
         >>> import numpy as np, fermiac as fm
         >>> ring = np.column_stack([np.arange(25), (np.arange(25) + 1) % 25])
-        >>> w = fm.walks.walk(ring, "none", "mhrw", n_steps=2000, record="path", rng=0)
+        >>> w = fm.walks.walk(ring, "none", "mhrw", n_steps=2000, rng=0)
         >>> e = w.estimate_size()
         >>> bool(abs(e.mean[0] - 25) < 5 * e.stderr[0])
         True
         """
         from fermiac.walks import size_estimate
 
-        return size_estimate.estimate_size(self, gap)
+        return size_estimate.estimate_size(self)
 
     def estimate_mean_degree(self) -> Estimate:
         """Estimate the mean degree of the nodes, with equal weights.
@@ -370,6 +384,13 @@ class WalkResult(WalkData):
         """Whether visits converge to the law: not with `memory_size` below `n_nodes`."""
         size = self.settings["memory_size"]
         return size is None or bool(size >= self.n_nodes)
+
+    @cached_property
+    def _arrival(self) -> list[Finding]:
+        """A warning if the walkers have not left the surroundings of their starts."""
+        from fermiac.walks import arrival
+
+        return arrival.arrived(self)
 
     @property
     def reproducible(self) -> bool:

@@ -24,7 +24,9 @@ __all__ = [
     "Marks",
     "early_average",
     "early_average_of_sums",
+    "far_from",
     "joined_marks",
+    "later",
     "remaining",
     "unsettled",
     "young",
@@ -261,6 +263,29 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
     chance = _limit(walk, _NOTABLE) * stderr * np.sqrt(1.0 + _times(walk, steps))
     excess = np.sqrt(np.maximum(moved**2 - chance**2, 0.0))
     return np.asarray(np.copysign(excess, moved) / (walk._n_counted / steps - 1))
+
+
+def later(
+    walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: Array
+) -> tuple[Array, Array]:
+    """Return the averages after the first part of a walk, and their errors.
+
+    Without a history the variances of the sums over both parts add up to that over the whole walk.
+    """
+    steps, before = early
+    n, sign = walk._n_counted, 1.0 if walk._avoids else -1.0
+    times = np.sqrt(n**2 + sign * steps**2 * _times(walk, steps)) / (n - steps)
+    return (n * mean - steps * before) / (n - steps), stderr * times
+
+
+def far_from(walk: WalkResult, mean: Array, right: Array, stderr: Array, least: Any = 4.0) -> Any:
+    """Return whether averages differ from known ones by more than `least` errors.
+
+    The number of errors is that of one average; with several the limits rise.
+    """
+    limits = -stdtrit(max(walk.n_replicas - 1, 1), ndtr(-np.asarray(least)) / mean.size)
+    # Known averages have errors of rounding.
+    return np.abs(mean - right) > limits * stderr + 1e-12 * (np.abs(mean) + np.abs(right))
 
 
 def _limit(walk: WalkResult, deviations: float) -> float:

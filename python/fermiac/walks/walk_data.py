@@ -20,6 +20,7 @@ from fermiac.walks.transient import MARKS, SUMS
 from fermiac.walks.visits import WALKERS, LateArrays, LateVisits, Visits, visited
 
 if TYPE_CHECKING:
+    from fermiac.walks.graph import Graph
     from fermiac.walks.job import Job
     from fermiac.walks.node_functions import NodeFunction
 
@@ -58,12 +59,16 @@ class WalkData(Sample):
     #: The visits that count; None where the state has them.
     _rows: Mapping[str, NDArray[Any]] | None = None
     _sums: Array | None = None
+    #: The different nodes where walkers began; None if these were drawn from the law.
+    _starts: Ids | None = None
     #: Visits of all nodes at two earlier steps.
     _marks: Mapping[str, NDArray[Any]] | None = None
     _state: Mapping[str, Any] | None = None
     #: The lengths, log_weights and trapped of self-avoiding walks.
     _avoided: Mapping[str, NDArray[Any]] | None = None
 
+    #: Whether the numbers of nodes are those of the whole graph.
+    _knows_all: ClassVar[bool] = True
     _layout: ClassVar[fit.Layout] = {
         "settings": fit.record(
             {
@@ -100,6 +105,7 @@ class WalkData(Sample):
         "_prior": fit.maybe(fit.array("f", "nodes", low=0.0, finite=True)),
         "_rows": fit.maybe(visited),
         "_sums": fit.maybe(SUMS),
+        "_starts": fit.maybe(fit.array("iu", "starts", low=0, below="nodes")),
         "_marks": fit.maybe(MARKS),
         "_state": fit.maybe(WALKERS),
         "_avoided": fit.maybe(
@@ -157,11 +163,12 @@ class WalkData(Sample):
             _prior=job.prior,
             _rows=rows,
             _sums=sums,
+            _starts=None if job.drawn else np.unique(job.start),
             _marks=marks,
             _state=state,
             _avoided=avoided,
         )
-        result.__dict__.update(_of_job=job, _of_f=f, _of_burned=burned)
+        result.__dict__.update(_of_job=job, _of_f=f, _of_burned=burned, _of_graph=job.graph)
         return result
 
     @property
@@ -179,6 +186,12 @@ class WalkData(Sample):
         """The function ``f=`` of the walk."""
         f: NodeFunction | None = self.__dict__.get("_of_f")
         return f
+
+    @property
+    def _graph(self) -> Graph | None:
+        """The graph, in the process where the walk ran."""
+        graph: Graph | None = self.__dict__.get("_of_graph")
+        return graph
 
     def __post_init__(self) -> None:
         has_rows = self._rows is not None or "indptr" in (self._state or {})
