@@ -145,7 +145,7 @@ class AreaDifference(Result):
     def summary(self) -> Summary:
         """Return the difference, its interval and its p-value."""
         foot = [f"warning: {w}" for w in self.warnings]
-        return of_figures(self._figures(), [self._headline()], foot=foot)
+        return of_figures(self._figures(), [self._first_line()], foot=foot)
 
 
 def labels_of(y: Any) -> NDArray[np.bool_]:

@@ -141,7 +141,7 @@ class ErrorRate(Result):
     def summary(self) -> Summary:
         """Return the rates from which the estimate is computed."""
         foot = [f"warning: {w}" for w in self.warnings]
-        return of_figures(self._figures(), [self._headline()], foot=foot)
+        return of_figures(self._figures(), [self._first_line()], foot=foot)
 
 
 class Tally(NamedTuple):

@@ -73,7 +73,7 @@ class ModelTest(Result):
     def summary(self) -> Summary:
         """Return the statistic and the p-value."""
         foot = [f"warning: {w}" for w in self.warnings]
-        return of_figures(self._figures(), [self._headline()], foot=foot)
+        return of_figures(self._figures(), [self._first_line()], foot=foot)
 
 
 def _flags(name: str, x: ArrayLike) -> Array:

@@ -131,7 +131,7 @@ class RankCalibration(Result):
             "mean": u.mean(0),
             "spread": u.std(0) * math.sqrt(12),
         }
-        foot = [self._headline(), *(f"warning: {w}" for w in self.warnings)]
+        foot = [self._first_line(), *(f"warning: {w}" for w in self.warnings)]
         return Summary(self.names, columns, foot=foot)
 
     def plot(

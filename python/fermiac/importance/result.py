@@ -187,7 +187,7 @@ class Evidence(Result):
         return Summary(
             [f"stage[{i}]" for i in range(len(self.stages))],
             columns,
-            head=[self._headline()],
+            head=[self._first_line()],
             lines=lines,
             foot=[*foot, *(f"warning: {w}" for w in self.warnings)],
             figures=self._figures(),
