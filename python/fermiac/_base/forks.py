@@ -34,8 +34,8 @@ def register() -> None:
 
     # Their handlers release in the parent what they took before the fork, so a fork that waits must
     # not find them new.
-    import concurrent.futures.thread
-    import logging  # noqa: F401
+    for name in ("logging", "concurrent.futures.thread"):
+        importlib.import_module(name)
 
     def before() -> None:
         while True:

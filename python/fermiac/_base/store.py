@@ -20,11 +20,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import _core
+from fermiac import _core, errors
 from fermiac._base import registry
 from fermiac._base.layout import Layout, Misfit, Sizes, layout_of, require
 from fermiac._base.validate import path_of
-from fermiac import errors
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, WarningText
 
 __all__ = [

@@ -278,7 +278,6 @@ def auc(y: ArrayLike, s: ArrayLike, *, prob: float = 0.95) -> AreaEstimate:
         prob=level,
         n_positive=n,
         n_negative=m,
-        warnings=tuple(text for _, text in found),
         **provenance({"prob": level}, began),
     )
     warn(found, result)
@@ -367,7 +366,6 @@ def auc_difference(
         prob=level,
         auc=areas,
         cov=cov,
-        warnings=tuple(text for _, text in found),
         **provenance({"prob": level}, began),
     )
     warn(found, result)

@@ -394,6 +394,5 @@ def error_from_losses(
     settings = {"method": chosen}
     result = error_rate(tally, training, gamma, chosen, "given", provenance(settings, began))
     found = findings(result)
-    object.__setattr__(result, "warnings", tuple(text for _, text in found))
     warn(found, result)
     return result

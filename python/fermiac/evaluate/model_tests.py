@@ -308,7 +308,6 @@ def resampled_ttest(
             "a plain t-test treats the scores of splits as independent, and rejects equal learners "
             "far too often; give test_train_ratio="
         )
-        object.__setattr__(result, "warnings", (text,))
         warn([(FermiacWarning, text)], result)
     return result
 

@@ -415,6 +415,5 @@ def sbc(
             "ranks lie at the ends too often; take more draws in each simulation, or a smaller "
             "n_draws",
         ))  # fmt: skip
-    object.__setattr__(made, "warnings", tuple(text for _, text in doubts))
     warn(doubts, made)
     return made

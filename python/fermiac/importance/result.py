@@ -317,7 +317,6 @@ def to_estimate(
 
     estimate = Estimate(
         **common,
-        warnings=tuple(text for _, text in found),
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(cov),

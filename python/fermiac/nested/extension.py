@@ -167,10 +167,10 @@ def _loops(result: Any) -> tuple[NestedLoop, ...]:
     loops: tuple[NestedLoop, ...] = getattr(result, "_loops", ())
     if not loops:
         raise ArgumentError(
-            f"result: a {type(result).__name__} given without the state of its run, which is lost "
-            "in files, pickles, merged and reweighted results; give the target again: merge the "
-            "result with that of a call of fermiac.nested.sample with another rng=, or call it "
-            "with the same rng= and larger limits (and checkpoint= to continue where it stopped)"
+            f"result: a {type(result).__name__} given that cannot be continued: the state of its "
+            "run is lost in files, pickles, merged and reweighted results; give the target again: "
+            "merge the result with that of fermiac.nested.sample with another rng=, or repeat the "
+            "call with larger limits (checkpoint= in both calls goes on from the end)"
         )
     return loops
 

@@ -152,7 +152,6 @@ def expect(
         n_evals=sample.n_draws if is_integrand(f) else 0,
         wall_time=time.perf_counter() - start,
         status=sample.status,
-        warnings=tuple(text for _, text in found),
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(cov),

@@ -42,9 +42,9 @@ __all__ = [
     "copied",
     "findings",
     "headline",
-    "of_headline",
     "least_size",
     "of_blocks",
+    "of_headline",
     "summary",
 ]
 
@@ -53,7 +53,7 @@ Array = NDArray[np.float64]
 #: The number of rows of a table.
 _ROWS = 40
 #: The most numbers behind the headline of a sample without a run, and the least draws of a chain.
-_QUICK, _LEAST_LOOKED = 10**7, 100
+_QUICK, _LEAST_LOOKED = 2**22, 100
 #: The most numbers that are judged at once; the draws of longer chains are thinned for warnings.
 BLOCK = 2**20
 #: The most numbers of a table whose columns are computed at once.
@@ -168,9 +168,13 @@ def headline(sample: Sample, got: Convergence | None) -> str:
     if not np.isnan(figures).all():
         worst = int(np.nanargmax(figures))
         nested = "" if superchains(sample) is None else "nested "
-        shown = f"τ ≤ {figures[worst]:.3g}" if got.is_ensemble else f"{nested}R-hat ≤ {figures[worst]:.3f}"
+        shown = (
+            f"τ ≤ {figures[worst]:.3g}"
+            if got.is_ensemble
+            else f"{nested}R-hat ≤ {figures[worst]:.3f}"
+        )
         shown += f" at {sample._labels[worst]}, " if sample.dim > 1 else ", "
-    of = f" of every {got.every} draws" if got.every > 1 else ""
+    of = f" in 1 of {got.every} draws" if got.every > 1 else ""
     least = np.nanmin([got.bulk, got.tail]) if not np.isnan(got.bulk).all() else np.nan
     return f"{what}: {shown}ESS ≥ {least:.0f}{of}{sample._weighted}"
 
@@ -288,7 +292,9 @@ def _still_walkers(sample: Sample) -> list[Finding]:
 def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
     """Return the table of `Sample.summary` for chains."""
     chosen = sample.variables.positions(var_names)
-    got = convergence(sample)
+    got = sample._convergence
+    if got is not None and got.every > 1:
+        got = convergence(sample)
     shown = chosen if var_names is not None else chosen[:_ROWS]
     columns = _columns(sample, shown, got, prob, kind)
     names = [sample._labels[j] for j in shown]

@@ -132,7 +132,9 @@ class Result:
         store.register(cls)
 
     if TYPE_CHECKING:
-        converged: Any
+
+        @property
+        def converged(self) -> Any: ...
     else:
         converged = _Converged()
 

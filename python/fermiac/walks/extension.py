@@ -87,11 +87,11 @@ def extend(
     job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
     if job is None or state is None:
         raise ArgumentError(
-            f"walk: {shown(walk)} given without its graph or the state of its walkers, which need "
-            "keep_state=True and are lost in files, and in a pickle if they cannot be pickled; "
-            "give the target again: fermiac.walks.walk with the same arguments, rng= the seed of "
-            "the walk and a larger n_steps repeats it and goes on (and continues where it stopped, "
-            "if both calls have the same checkpoint=)"
+            f"walk: {shown(walk)} given, which cannot be continued: its graph and the state of its "
+            "walkers need keep_state=True, and are lost in files, and in a pickle if they cannot "
+            "be pickled; give the graph again: fermiac.walks.walk with the same arguments, "
+            "rng=walk.seed and a larger n_steps repeats the walk and goes on (and goes on from the "
+            "end if both calls have the same checkpoint=)"
         )
     more = whole("n_steps", n_steps, 1, MOST_STEPS - walk.n_steps)
     job = replace(job, n_steps=walk.n_steps + more)
