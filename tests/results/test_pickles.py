@@ -32,7 +32,7 @@ def nested() -> fm.Sample:
 
 def walk() -> fm.Sample:
     graph = fm.walks.graphs.cycle(10)
-    return fm.walks.walk(graph, f=lambda i: 1.0 * i, n_steps=50, n_walkers=4, rng=0)
+    return fm.walks.walk(graph, f=lambda i: 1.0 * i, record="path", n_steps=50, n_walkers=4, rng=0)
 
 
 def gibbs() -> fm.Sample:
@@ -67,7 +67,8 @@ def test_samples_travel_without_a_target_that_cannot_be_pickled(domain: str) -> 
     assert repr(back) == repr(s)
     for other in (copy.copy(s), copy.deepcopy(s)):
         assert len(extend(other).draws.ravel()) == len(extend(s).draws.ravel()) > s.draws.size
-    assert copy.deepcopy(s).draws is not s.draws
+    if domain != "walks":
+        assert not np.shares_memory(copy.deepcopy(s).draws, s.draws)
     if domain != "walks":  # a graph can be pickled
         with pytest.raises(ArgumentError, match=r"cannot be continued.* give the \w+ again"):
             extend(back)
@@ -79,8 +80,15 @@ def test_samples_travel_without_a_target_that_cannot_be_pickled(domain: str) -> 
         lambda: fm.importance.expect(lambda x: x**2, LAW, n=1000, rng=0, keep_draws=True),
         lambda: fm.importance.evidence(lambda x: -(x**2).sum(1), LAW, n=1000, rng=0),
         lambda: fm.importance.failure_probability(lambda x: 2 - x[:, 0], LAW, n=1000, rng=0),
-        lambda: fm.resample.bootstrap(np.arange(9.0), lambda x: x.mean(), n=99, rng=0),
-        lambda: fm.walks.Oracle(lambda i: [(i - 1) % 9, (i + 1) % 9]).walk(0, n_steps=50, rng=0),
+        lambda: fm.resample.bootstrap(
+            np.arange(9.0), lambda x: x.mean(axis=1), n_resamples=99, rng=0
+        ),
+        lambda: fm.walks.walk(
+            fm.walks.Oracle(lambda nodes: [[i - 1, i + 1] for i in nodes]),
+            init=0,
+            n_steps=50,
+            rng=0,
+        ),
     ],
     ids=["expect", "evidence", "failure", "bootstrap", "crawl"],
 )
@@ -113,8 +121,8 @@ DOUBTFUL: dict[str, Callable[[], Any]] = {
         lambda x: x, fm.distributions.Normal(), n=1000, rtol=1e-9, rng=0
     ),
     "walks": lambda: fm.walks.walk(
-        fm.walks.graphs.cycle(500), n_steps=20, n_walkers=2, init=np.zeros(2, int), rng=0
-    ).expect(np.arange(500.0)),
+        fm.walks.graphs.cycle(5000), n_steps=9, n_walkers=4, record="path", rng=0
+    ).estimate_size(),
     "score": gibbs,
 }
 
@@ -124,9 +132,10 @@ def test_a_convergence_warning_is_in_the_first_line(domain: str, tmp_path: Path)
     with pytest.warns(ConvergenceWarning):
         result = DOUBTFUL[domain]()
     assert result.converged is False
-    assert result.status in ("complete", "max_evals", "limit")
+    assert result.status in ("complete", "stopped")
     assert "not converged" in repr(result).split("\n")[0]
-    assert "not converged" in str(result.summary())
+    if isinstance(result, fm.Sample):
+        assert "not converged" in str(result.summary())
     assert result.to_dict()["converged"] is False
     result.save(tmp_path / "result")
     back = fm.load(tmp_path / "result")

@@ -159,7 +159,7 @@ class NestedResult(Sample):
     log_prior_masses: Array
     unit_draws: Array | None = None
     blobs: NDArray[Any] | None = None
-    converged: bool = field(default_factory=lambda: True)  # a class attribute would hide warnings
+    converged: bool = field(default_factory=lambda: True)
     rank_z: float = float("nan")
     rank_p_value: float = float("nan")
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from fermiac.errors import (
 from fermiac.results import html
 from fermiac.results.summary import Summary, of_figures
 
-__all__ = ["Finding", "Result", "is_quiet", "load", "quiet", "told", "warn"]
+__all__ = ["Finding", "Result", "is_quiet", "load", "quiet", "texts", "told", "warn"]
 
 Finding: TypeAlias = tuple[type[FermiacWarning], str]
 """A doubt about a result: the category and the text of a warning."""
@@ -52,11 +52,14 @@ def _plain(value: Any) -> Any:
 
 
 class _Converged:
-    """False for a result with a `ConvergenceWarning`; else its own field, or True without one."""
+    """False for a result with a `ConvergenceWarning`; else its own field, or True without one.
+
+    A field has its default as a `default_factory`: a default would replace this descriptor.
+    """
 
     def __get__(self, result: Result | None, owner: type) -> bool | None:
         if result is None:
-            raise AttributeError("converged")  # A field of this name has no default.
+            raise AttributeError("converged")  # else it would be the default of a field
         for text in result.warnings:
             if isinstance(text, WarningText) and issubclass(text.category, ConvergenceWarning):
                 return False
@@ -134,7 +137,7 @@ class Result:
     if TYPE_CHECKING:
 
         @property
-        def converged(self) -> Any: ...
+        def converged(self) -> Any: ...  # noqa: D102
     else:
         converged = _Converged()
 
@@ -365,6 +368,11 @@ def quiet() -> Iterator[None]:
         _quiet.reset(token)
 
 
+def texts(found: Iterable[Finding]) -> tuple[WarningText, ...]:
+    """Return warnings as a result has them."""
+    return tuple(WarningText(text, category) for category, text in found)
+
+
 def told(result: Result) -> list[Finding]:
     """Return the warnings of a result with their classes."""
     return [(getattr(text, "category", FermiacWarning), text) for text in result.warnings]
@@ -379,9 +387,9 @@ def warn(found: Iterable[Finding], result: Result | None) -> None:
     """Add the warnings to the result, if there is one, and give them at the line of the user."""
     found = list(found)
     if result is not None:
-        told = {text: WarningText(text, category) for category, text in found}
-        texts = dict.fromkeys((*result.warnings, *told))
-        object.__setattr__(result, "warnings", tuple(told.get(text, text) for text in texts))
+        # Equal texts are one key, and the new value has the class.
+        both = {text: text for text in (*result.warnings, *texts(found))}
+        object.__setattr__(result, "warnings", tuple(both.values()))
     if _quiet.get():
         return
     level = users_level()
