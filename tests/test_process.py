@@ -221,6 +221,43 @@ def test_the_library_works_after_fork() -> None:
     assert output(process, timeout=30) == ["0"]
 
 
+@posix
+@pytest.mark.parametrize(
+    ("n", "call"),
+    [
+        (3, "fm.mcmc.sample(fm.distributions.Normal([0.0]), n_warmup=20, n_draws=20, rng=0)"),
+        (60, "fm.mcmc.sample(fm.distributions.Normal([0.0]), n_warmup=20, n_draws=20, rng=0)"),
+    ],
+)
+def test_a_fork_within_a_first_call_of_another_thread(n: int, call: str) -> None:
+    # The thread imports its n-th module when the process forks.
+    process = child(f"""
+        import os, signal, sys, threading, warnings
+        import fermiac as fm
+        warnings.simplefilter("ignore")
+        reached, found = threading.Event(), []
+        class Finder:
+            def find_spec(name, path=None, target=None):
+                found.append(name)
+                if len(found) == {n}:
+                    reached.set()
+        def first():
+            {call}
+        sys.meta_path.insert(0, Finder)
+        thread = threading.Thread(target=first)
+        thread.start()
+        reached.wait()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(120)
+            first()
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        thread.join()
+    """)
+    assert process.communicate(timeout=180) == ("0\n", "")
+
+
 def test_a_long_run_needs_no_memory_for_its_points() -> None:
     process = child("""
         import resource

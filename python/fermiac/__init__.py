@@ -15,6 +15,7 @@ from typing import Any as _Any
 
 from fermiac import diagnostics, distributions, errors, random, targets
 from fermiac._base import config as _config
+from fermiac._base import forks as _forks
 from fermiac._base import registry as _registry
 from fermiac._base.config import get_num_threads, isa_level, set_num_threads
 from fermiac._base.validate import suggestion as _suggestion
@@ -40,6 +41,7 @@ if _TYPE_CHECKING:
     from fermiac.runs import executor
 
 _config.check_isa()
+_forks.register()
 
 _DOMAINS = (
     "design",

@@ -262,6 +262,17 @@ class FermiacWarning(UserWarning):
         return f"{super().__str__()} [docs: {self.anchor}]"
 
 
+class WarningText(str):
+    """The text of a warning in the `warnings` of a result, with its class as `category`."""
+
+    category: type[FermiacWarning]
+
+    def __new__(cls, text: str, category: type[FermiacWarning] = FermiacWarning) -> WarningText:
+        made = super().__new__(cls, text)
+        made.category = category
+        return made
+
+
 class ConvergenceWarning(FermiacWarning):
     """A run ended before it converged, or its convergence is in doubt.
 

@@ -10,6 +10,7 @@ from samples import run, texts, walks
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
+from fermiac.results import chain_summary
 from fermiac.results.chain_summary import convergence, findings
 
 
@@ -76,19 +77,49 @@ def test_the_worst_coordinates_are_named() -> None:
 def test_draws_are_judged_with_and_without_a_copy() -> None:
     x = walks(4, 250, 70, 0.5)
     every_other = np.repeat(x, 2, axis=2)[..., ::2]
-    for columns in (None, 5):
-        both = [
-            convergence(fm.Sample.from_arrays(x[:m]), columns)
-            for x in (x, every_other)
-            for m in (4, 1)
-        ]
-        assert all(got is not None for got in both)
-        whole, one, copied, one_copied = (got for got in both if got is not None)
-        for a, b in ((whole, copied), (one, one_copied)):
-            for name in ("bulk", "tail", "rhat_or_time"):
-                assert len(getattr(a, name)) == (columns or 70)
-                np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    np.testing.assert_array_equal(whole.tail, fm.diagnostics.ess(x, kind="tail")[:5])
+    both = [convergence(fm.Sample.from_arrays(x[:m])) for x in (x, every_other) for m in (4, 1)]
+    assert all(got is not None for got in both)
+    whole, one, copied, one_copied = (got for got in both if got is not None)
+    for a, b in ((whole, copied), (one, one_copied)):
+        for name in ("bulk", "tail", "rhat_or_time"):
+            assert len(getattr(a, name)) == 70
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    np.testing.assert_array_equal(whole.tail, fm.diagnostics.ess(x, kind="tail"))
+
+
+@pytest.mark.parametrize("n", [500, 5000])
+@pytest.mark.parametrize("dim", [64, 120, 200])
+def test_the_headline_names_the_worst_of_all_coordinates(dim: int, n: int) -> None:
+    x = np.random.default_rng(0).standard_normal((4, n, dim), np.float32).astype(float)
+    x[:2, :, -1] += 20
+    x[2:, :, -1] -= 20
+    first = repr(fm.Sample.from_arrays(x)).split("\n")[0]
+    assert f"R-hat ≤ {fm.diagnostics.rhat(x[..., -1]):.3f} at x[{dim - 1}], ESS ≥ " in first
+
+
+def test_the_headline_of_a_large_sample_looks_at_some_draws_of_all_coordinates() -> None:
+    x = np.random.default_rng(1).standard_normal((4, 20_000, 60), np.float32).astype(float)
+    x[0, :, 58] += 20
+    s = fm.Sample.from_arrays(x)
+    rhat = fm.diagnostics.rhat(x[:, ::2, 58])
+    assert f"R-hat ≤ {rhat:.3f} at x[58], ESS ≥ " in repr(s)
+    assert repr(s).endswith(" in 1 of 2 draws")
+    got = convergence(s, every=2)
+    assert got is not None
+    assert len(got.bulk) == 60
+
+
+def test_the_headline_of_a_run_is_that_of_its_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    law = fm.distributions.Normal(np.zeros(70))
+    with pytest.warns(fm.errors.ConvergenceWarning):
+        s = fm.mcmc.sample(law, kernel="rwm", n_warmup=50, n_draws=100, rng=0)
+    monkeypatch.setattr(chain_summary, "convergence", None)  # not called again
+    rhat = fm.diagnostics.rhat(s.draws)
+    first = repr(s).split("\n")[0]
+    assert f"R-hat ≤ {rhat.max():.3f} at x[{rhat.argmax()}]" in first
+    assert first.endswith(", not converged")
+    assert s.converged is False
+    assert s.status == "complete"
 
 
 def test_the_table() -> None:
@@ -112,8 +143,8 @@ def test_the_table() -> None:
     headline = repr(s)
     least = min(table[6].min(), table[7].min())
     assert headline == (
-        f"Sample of 4 chains × 1000 draws in 3 dimensions: R-hat ≤ {table[8].max():.3f}, "
-        f"ESS ≥ {least:.0f}"
+        f"Sample of 4 chains × 1000 draws in 3 dimensions: R-hat ≤ {table[8].max():.3f} at "
+        f"{('a', 'b', 'long name')[np.argmax(table[8])]}, ESS ≥ {least:.0f}"
     )
 
 
@@ -127,7 +158,7 @@ def test_long_tables_are_cut_and_show_the_worst() -> None:
     assert lines[2 + 40].startswith(
         f"… and 80 more; of all, the largest R-hat is {rhat:.3f} (x[110])"
     )
-    assert repr(s).endswith("in the first 100 of them")
+    assert f"R-hat ≤ {rhat:.3f} at x[110], ESS ≥ " in repr(s)
 
 
 def test_below_the_table_stands_how_the_run_went() -> None:

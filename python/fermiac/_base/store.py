@@ -20,11 +20,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import _core
+from fermiac import _core, errors
 from fermiac._base import registry
 from fermiac._base.layout import Layout, Misfit, Sizes, layout_of, require
 from fermiac._base.validate import path_of
-from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, WarningText
 
 __all__ = [
     "Tensors",
@@ -127,6 +127,8 @@ def encode(value: Any, tensors: Tensors, where: str = "") -> Any:
 
     Types that JSON lacks become an object whose first key is a tag.
     """
+    if isinstance(value, WarningText):
+        return {"warning": str(value), "category": value.category.__name__}
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -231,6 +233,13 @@ def _decode_complex(node: dict[str, Any], tensors: Tensors, depth: int) -> compl
     return complex(*parts)
 
 
+def _decode_warning(node: dict[str, Any], tensors: Tensors, depth: int) -> WarningText:
+    category = getattr(errors, _text(node.get("category")), None)
+    if not (isinstance(category, type) and issubclass(category, FermiacWarning)):
+        raise Misfit("a warning of an unknown class")
+    return WarningText(_text(node["warning"]), category)
+
+
 def _decode_mapping(node: dict[str, Any], tensors: Tensors, depth: int) -> dict[Any, Any]:
     out = {}
     for pair in _items(node["mapping"]):
@@ -310,6 +319,7 @@ def _default(f: Field[Any]) -> Any:
 _DECODERS: dict[str, Callable[[dict[str, Any], Tensors, int], Any]] = {
     "float": _decode_float,
     "complex": _decode_complex,
+    "warning": _decode_warning,
     "tuple": lambda node, tensors, depth: tuple(
         _decode(item, tensors, depth) for item in _items(node["tuple"])
     ),

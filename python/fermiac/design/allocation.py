@@ -75,7 +75,7 @@ class Allocation(Result):
         """Return a table of the sizes and losses."""
         names = [f"task[{j}]" for j in range(self.sizes.size)]
         columns = {"size": self.sizes, "loss": self.losses}
-        return Summary(names, columns, foot=[self._headline()])
+        return Summary(names, columns, foot=[self._first_line()])
 
 
 @public

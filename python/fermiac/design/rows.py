@@ -235,7 +235,6 @@ def sample_rows(
         settings={"n": count, "kind": "given" if scores is not None else kind, "p": power},
         n_evals=0,
         wall_time=time.perf_counter() - began,
-        warnings=() if converged else (_SLOW,),
     )
     if not converged:
         warn([(ConvergenceWarning, _SLOW)], made)

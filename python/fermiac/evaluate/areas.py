@@ -145,7 +145,7 @@ class AreaDifference(Result):
     def summary(self) -> Summary:
         """Return the difference, its interval and its p-value."""
         foot = [f"warning: {w}" for w in self.warnings]
-        return of_figures(self._figures(), [self._headline()], foot=foot)
+        return of_figures(self._figures(), [self._first_line()], foot=foot)
 
 
 def labels_of(y: Any) -> NDArray[np.bool_]:
@@ -278,7 +278,6 @@ def auc(y: ArrayLike, s: ArrayLike, *, prob: float = 0.95) -> AreaEstimate:
         prob=level,
         n_positive=n,
         n_negative=m,
-        warnings=tuple(text for _, text in found),
         **provenance({"prob": level}, began),
     )
     warn(found, result)
@@ -367,7 +366,6 @@ def auc_difference(
         prob=level,
         auc=areas,
         cov=cov,
-        warnings=tuple(text for _, text in found),
         **provenance({"prob": level}, began),
     )
     warn(found, result)

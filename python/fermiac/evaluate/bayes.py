@@ -92,7 +92,7 @@ class LearnerPosterior(Result):
 
     def summary(self) -> Summary:
         """Return the three probabilities."""
-        return of_figures(self._figures(), [self._headline()])
+        return of_figures(self._figures(), [self._first_line()])
 
 
 def _region(rope: Any) -> Array:

@@ -141,7 +141,7 @@ class ErrorRate(Result):
     def summary(self) -> Summary:
         """Return the rates from which the estimate is computed."""
         foot = [f"warning: {w}" for w in self.warnings]
-        return of_figures(self._figures(), [self._headline()], foot=foot)
+        return of_figures(self._figures(), [self._first_line()], foot=foot)
 
 
 class Tally(NamedTuple):
@@ -394,6 +394,5 @@ def error_from_losses(
     settings = {"method": chosen}
     result = error_rate(tally, training, gamma, chosen, "given", provenance(settings, began))
     found = findings(result)
-    object.__setattr__(result, "warnings", tuple(text for _, text in found))
     warn(found, result)
     return result

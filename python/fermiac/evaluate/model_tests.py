@@ -73,7 +73,7 @@ class ModelTest(Result):
     def summary(self) -> Summary:
         """Return the statistic and the p-value."""
         foot = [f"warning: {w}" for w in self.warnings]
-        return of_figures(self._figures(), [self._headline()], foot=foot)
+        return of_figures(self._figures(), [self._first_line()], foot=foot)
 
 
 def _flags(name: str, x: ArrayLike) -> Array:
@@ -308,7 +308,6 @@ def resampled_ttest(
             "a plain t-test treats the scores of splits as independent, and rejects equal learners "
             "far too often; give test_train_ratio="
         )
-        object.__setattr__(result, "warnings", (text,))
         warn([(FermiacWarning, text)], result)
     return result
 

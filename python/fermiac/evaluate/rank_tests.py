@@ -80,7 +80,7 @@ class RankComparison(Result):
         least = np.where(np.eye(self.mean_ranks.size, dtype=bool), 1.0, self.pvalue).min(1)
         names = tuple(f"model[{j}]" for j in range(self.mean_ranks.size))
         columns = {"mean_rank": self.mean_ranks, "least_pvalue": least}
-        return Summary(names, columns, foot=[self._headline()])
+        return Summary(names, columns, foot=[self._first_line()])
 
 
 def _ranks(scores: ArrayLike, larger_is_better: bool) -> Array:

@@ -132,7 +132,7 @@ class RankCalibration(Result):
             "mean": u.mean(0),
             "spread": u.std(0) * math.sqrt(12),
         }
-        foot = [self._headline(), *(f"warning: {w}" for w in self.warnings)]
+        foot = [self._first_line(), *(f"warning: {w}" for w in self.warnings)]
         return Summary(self.names, columns, foot=foot)
 
     def plot(
@@ -414,6 +414,5 @@ def sbc(
             "ranks lie at the ends too often; take more draws in each simulation, or a smaller "
             "n_draws",
         ))  # fmt: skip
-    object.__setattr__(made, "warnings", tuple(text for _, text in doubts))
     warn(doubts, made)
     return made

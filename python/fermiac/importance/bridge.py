@@ -558,7 +558,6 @@ def _result(
         **common,
         n_evals=n + m,
         wall_time=time.perf_counter() - start,
-        warnings=tuple(text for _, text in doubts),
         log_evidence=log_z,
         log_evidence_stderr=stderr,
         df=sum(squares) ** 2 / terms if terms > 0 else float("inf"),

@@ -109,7 +109,7 @@ class Multilevel(_Own):
         ]
         names = [f"level {i}" for i in range(len(self.n_paths))]
         foot += [f"warning: {w}" for w in self.warnings]
-        return Summary(names, columns, head=[self._headline()], foot=foot)
+        return Summary(names, columns, head=[self._first_line()], foot=foot)
 
     def plot_multilevel(self, axes: Any = None) -> NDArray[Any]:
         """Draw variances, means and costs by level; see `fermiac.plotting.plot_multilevel`."""
@@ -191,4 +191,4 @@ class Multifidelity(_Own):
         ]
         foot += [f"warning: {w}" for w in self.warnings]
         names = [f"models[{i}]" for i in range(len(self.costs))]
-        return Summary(names, columns, head=[self._headline()], foot=foot)
+        return Summary(names, columns, head=[self._first_line()], foot=foot)

@@ -109,7 +109,6 @@ def to_integral(
     looks = raw["n_looks"]
     result = Estimate(
         **common,
-        warnings=tuple(text for _, text in found),
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(cov),

@@ -77,7 +77,7 @@ def merge_evidences(
         )
     result = replace(
         first,
-        **{**common, "warnings": (*common["warnings"], *(text for _, text in found))},
+        **common,
         log_evidence=log_evidence,
         log_evidence_stderr=error,
         ess=ess,

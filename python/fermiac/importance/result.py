@@ -25,7 +25,7 @@ from fermiac.importance.sampler import Sampler, components_of
 from fermiac.importance.settings import Drawing
 from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
-from fermiac.results.result import warn
+from fermiac.results.result import texts, warn
 from fermiac.results.sample import OTHER_SPACE
 from fermiac.results.summary import Summary
 from fermiac.targets.model import ModelTarget
@@ -187,7 +187,7 @@ class Evidence(Result):
         return Summary(
             [f"stage[{i}]" for i in range(len(self.stages))],
             columns,
-            head=[self._headline()],
+            head=[self._first_line()],
             lines=lines,
             foot=[*foot, *(f"warning: {w}" for w in self.warnings)],
             figures=self._figures(),
@@ -317,7 +317,6 @@ def to_estimate(
 
     estimate = Estimate(
         **common,
-        warnings=tuple(text for _, text in found),
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(cov),
@@ -413,7 +412,7 @@ def to_evidence(
         "n_evals": raw["n_evals"],
         "wall_time": wall_time,
         "status": "interrupted" if interrupted else "complete",
-        "warnings": tuple(text for _, text in found),
+        "warnings": texts(found),
     }
     labelled: dict[str, Any] = {"names": names}
     draws, of_sample = raw["draws"], settings

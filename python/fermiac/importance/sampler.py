@@ -306,7 +306,7 @@ class Sampler(Law, Result):
             "50%": middle,
             "75%": high,
         }
-        return Summary(names, columns, head=[self._headline()], figures={"share": self.share})
+        return Summary(names, columns, head=[self._first_line()], figures={"share": self.share})
 
     def plot_sampler(self, ax: Axes | None = None, axes: tuple[int, int] = (0, 1)) -> Axes:
         """Draw the grid of a map, or points and components; see `fermiac.plotting.plot_sampler`.

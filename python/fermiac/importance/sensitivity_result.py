@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -89,7 +89,7 @@ class SobolIndices(Result):
     second_order: Array | None = None
     second_order_stderr: Array | None = None
     n_replicates: int | None = None
-    converged: bool | None = None
+    converged: bool | None = field(default_factory=lambda: None)
     n_looks: int = 1
     residual: float | Array = 1.0
 

@@ -109,9 +109,11 @@ def _going_on(chains: Any) -> tuple[Job, Any]:
     job, state = getattr(chains, "_job", None), getattr(chains, "_state", None)
     if not isinstance(chains, Chains) or job is None or state is None:
         raise ArgumentError(
-            f"chains: {shown(chains)} given, which cannot be continued; what "
-            "fermiac.mcmc.sample returned is needed, uninterrupted and in the same process (else: "
-            "call sample with checkpoint= and a larger n_draws)"
+            f"chains: {shown(chains)} given, which cannot be continued: the target and the state "
+            "of the run are lost in files, in cut or interrupted runs, and in a pickle if the "
+            "target cannot be pickled; give the target again: fermiac.mcmc.sample with the same "
+            "arguments, rng=chains.seed and a larger n_draws repeats the draws and goes on (and "
+            "goes on from the end if both calls have the same checkpoint=)"
         )
     return job, state
 

@@ -167,10 +167,10 @@ def _loops(result: Any) -> tuple[NestedLoop, ...]:
     loops: tuple[NestedLoop, ...] = getattr(result, "_loops", ())
     if not loops:
         raise ArgumentError(
-            f"result: a {type(result).__name__} given that cannot be continued; what "
-            "fermiac.nested.sample returned in this process is needed, not loaded from a file, "
-            "merged or reweighted (else: call sample with checkpoint=, or merge the result with "
-            "that of another call)"
+            f"result: a {type(result).__name__} given that cannot be continued: the state of its "
+            "run is lost in files, pickles, merged and reweighted results; give the target again: "
+            "merge the result with that of fermiac.nested.sample with another rng=, or repeat the "
+            "call with larger limits (checkpoint= in both calls goes on from the end)"
         )
     return loops
 

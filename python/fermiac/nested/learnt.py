@@ -209,7 +209,7 @@ class LearntResult(NestedResult):
             name: float(getattr(self, name))
             for name in ("log_evidence", "log_evidence_stderr", "information", "ess", "khat")
         }
-        return averages.table(self, prob, kind, var_names, [self._headline(), *lines], figures)
+        return averages.table(self, prob, kind, var_names, [self._first_line(), *lines], figures)
 
     def _headline(self) -> str:
         return (

@@ -159,7 +159,7 @@ class NestedResult(Sample):
     log_prior_masses: Array
     unit_draws: Array | None = None
     blobs: NDArray[Any] | None = None
-    converged: bool = True
+    converged: bool = field(default_factory=lambda: True)
     rank_z: float = float("nan")
     rank_p_value: float = float("nan")
     trace: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -195,10 +195,6 @@ class NestedResult(Sample):
         "surrogate": fit.maybe(fit.instance("SurrogateReport")),
         "importance": fit.maybe(fit.instance("ImportanceEvidence")),
     }
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The state from which `extend` continues cannot be pickled.
-        return {name: value for name, value in self.__dict__.items() if name != "_loops"}
 
     @property
     def n_live(self) -> int:
@@ -745,7 +741,7 @@ class NestedResult(Sample):
             name: float(getattr(self, name))
             for name in ("log_evidence", "log_evidence_stderr", "information", "ess", "rank_z")
         }
-        head = [self._headline(), *lines]
+        head = [self._first_line(), *lines]
         return averages.table(self, prob, kind, var_names, head, figures)
 
     def _headline(self) -> str:

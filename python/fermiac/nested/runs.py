@@ -122,11 +122,7 @@ def sample_runs(
         work, units, join, executor=executor, store=kept, progress=progress,
         label="nested", name="runs",
     )  # fmt: skip
-    found = _findings(runs_done)
-    if found:
-        texts = tuple(text for _, text in found)
-        result = replace(result, warnings=(*result.warnings, *texts))
-        warn(found, result)
+    warn(_findings(runs_done), result)
     return result
 
 

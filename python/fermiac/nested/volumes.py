@@ -175,8 +175,7 @@ def reweight(result: NestedResult, new: Any, old: Any) -> NestedResult:
             "too few points where the new target is large: sample it, or a target nearer to it"
         )
         found.append((WeightWarning, text))
-    texts = (*result.warnings, *(text for _, text in found))
-    reweighted = replace(reweighted, warnings=texts)
+    reweighted = replace(reweighted, warnings=result.warnings)
     warn(found, reweighted)
     return reweighted
 

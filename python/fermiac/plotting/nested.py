@@ -87,7 +87,7 @@ def plot_run(result: NestedResult, axes: Any = None, *, truth: float | None = No
         ax.tick_params(labelbottom=ax is out[-1], labelsize="small")
         ax.yaxis.label.set_size("small")
     out[-1].set_xlabel("$-\\log X$, X the remaining prior mass")
-    out[0].set_title(result._headline().partition(": ")[2], fontsize="small", loc="left")
+    out[0].set_title(result._first_line().partition(": ")[2], fontsize="small", loc="left")
     return out
 
 

@@ -226,8 +226,8 @@ class EpsilonGap(Result):
 
     def __repr__(self) -> str:
         if np.ndim(self.gap):
-            return self._headline()
-        return f"{self._headline()}\n  probability of more: {self.prob_above:.3g}"
+            return self._first_line()
+        return f"{self._first_line()}\n  probability of more: {self.prob_above:.3g}"
 
 
 @public

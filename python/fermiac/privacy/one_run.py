@@ -132,9 +132,9 @@ class OneRunAudit(Result):
 
     def __repr__(self) -> str:
         if np.ndim(self.epsilon_lower):
-            return self._headline()
+            return self._first_line()
         return (
-            f"{self._headline()}\n  {self.n_correct} of {self.n_guesses} guesses right, "
+            f"{self._first_line()}\n  {self.n_correct} of {self.n_guesses} guesses right, "
             f"{self.n_canaries} canaries"
         )
 

@@ -490,7 +490,7 @@ class Posterior(Result):
         return html.curve(x, self.pdf(x), ends[1], ends[2])
 
     def __repr__(self) -> str:
-        lines = [self._headline()]
+        lines = [self._first_line()]
         if not self.shape:
             lines.append(
                 f"  tp {self.tp:g}, fp {self.fp:g}, fn {self.fn:g}, tn {self.tn:g}; "

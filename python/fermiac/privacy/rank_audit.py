@@ -135,8 +135,8 @@ class RankAudit(Result):
 
     def __repr__(self) -> str:
         return (
-            f"{self._headline()}\n  {self.n_members} members and {self.n_nonmembers} non-members, "
-            f"area under the curve {self.auc:.4g}"
+            f"{self._first_line()}\n  {self.n_members} members and {self.n_nonmembers} "
+            f"non-members, area under the curve {self.auc:.4g}"
         )
 
 

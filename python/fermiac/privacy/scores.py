@@ -130,7 +130,7 @@ class ScoreAudit(Result):
         """Return the bound, its counts and its threshold."""
         counts = ", ".join(f"{name} {value:.6g}" for name, value in self.counts.items())
         lines = [
-            self._headline(),
+            self._first_line(),
             f"threshold {self.threshold:.6g} by {self.strategy}; {counts}",
             f"AUC {self.roc.auc:.6g}, advantage {self.roc.advantage:.6g}",
         ]

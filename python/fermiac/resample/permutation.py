@@ -129,7 +129,7 @@ class PermutationTest(Result):
 
     def summary(self) -> Summary:
         """Return the statistics and p-values."""
-        lines = [self._headline()]
+        lines = [self._first_line()]
         foot = [f"warning: {w}" for w in self.warnings]
         if np.ndim(self.pvalue) == 0:
             return of_figures(self._figures(), lines, foot=foot)

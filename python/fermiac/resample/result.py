@@ -161,10 +161,6 @@ class Bootstrap(Result):
     def _headline(self) -> str:
         return headline(self, self.method)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A function of the user may not be picklable; named statistics are made again.
-        return {**self.__dict__, "_problem": None}
-
     @property
     def confidence_interval(self) -> Interval:
         """The ends as a pair with `low` and `high`, as in SciPy."""

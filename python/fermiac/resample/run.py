@@ -194,7 +194,6 @@ def _result(
         n_resamples=len(values),
         core=native.core if native is not None else "",
         parameters=native.parameters if native is not None else (),
-        warnings=tuple(text for _, text in found),
         seed=key,
         version=_core.__version__,
         isa=_core.isa_level,

@@ -152,7 +152,6 @@ def expect(
         n_evals=sample.n_draws if is_integrand(f) else 0,
         wall_time=time.perf_counter() - start,
         status=sample.status,
-        warnings=tuple(text for _, text in found),
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(cov),
@@ -370,7 +369,7 @@ def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
     sample._log_weights()  # raises for a sample with several laws
     if error_model_of(sample).of_chains:
         return chain_summary.summary(sample, prob, kind, var_names)
-    head = sample._headline()
+    head = sample._first_line()
     if sample.log_weights is not None:
         limit = khat_threshold(max(sample.n_draws, 2))
         head += f", k-hat {sample.khat:.2f} (reliable up to {limit:.2f})"

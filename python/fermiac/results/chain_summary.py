@@ -44,14 +44,16 @@ __all__ = [
     "headline",
     "least_size",
     "of_blocks",
+    "of_headline",
     "summary",
 ]
 
 Array = NDArray[np.float64]
 
-#: The number of rows of a table, and the numbers of columns and of values behind a headline.
+#: The number of rows of a table.
 _ROWS = 40
-_QUICK_COLUMNS, _QUICK_NUMBERS = 100, 200_000
+#: The most numbers behind the headline of a sample without a run, and the least draws of a chain.
+_QUICK, _LEAST_LOOKED = 2**22, 100
 #: The most numbers that are judged at once; the draws of longer chains are thinned for warnings.
 BLOCK = 2**20
 #: The most numbers of a table whose columns are computed at once.
@@ -74,7 +76,7 @@ _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at lea
 
 @dataclass(frozen=True)
 class Convergence:
-    """Effective sample sizes of the first columns of a sample, and R-hat.
+    """Effective sample sizes of the coordinates of a sample, and R-hat.
 
     Walkers of an ensemble depend on each other. For them the autocorrelation time replaces R-hat,
     and `bulk` is the effective sample size for the mean.
@@ -84,19 +86,11 @@ class Convergence:
     tail: Array
     rhat_or_time: Array
     is_ensemble: bool
+    every: int = 1
 
 
-def convergence(sample: Sample, columns: int | None = None, every: int = 1) -> Convergence | None:
-    """Return the convergence of the first columns, or of all; None for chains too short.
-
-    Parameters
-    ----------
-    sample : Sample
-    columns : int, optional
-        The number of columns.
-    every : int, default 1
-        Judge every so many draws only. Times of ensembles are then in units of so many draws.
-    """
+def convergence(sample: Sample, every: int = 1) -> Convergence | None:
+    """Return the convergence of all coordinates, from every so many draws; None if too short."""
     chains, n = chain_shape(sample)
     if n < MIN_DRAWS:
         return None
@@ -105,11 +99,10 @@ def convergence(sample: Sample, columns: int | None = None, every: int = 1) -> C
     threads = resolve_threads(None)
     if every == 1 and not coupled and _in_rows(draws) and _has_own_rhat(sample, chains):
         # Without a copy.
-        last = draws.shape[-1] if columns is None else columns
-        judged = _core.diagnostics_judgement(draws, (0, last), _TAILS, threads)
+        judged = _core.diagnostics_judgement(draws, (0, draws.shape[-1]), _TAILS, threads)
         rhat, bulk, tail = np.ascontiguousarray(judged.T)
         return Convergence(bulk, tail, rhat, False)
-    draws = draws[:, ::every, :columns]
+    draws = draws[:, ::every]
     # Columns do not depend on each other, and the draws may be on the disk.
     step = max(BLOCK // (chains * draws.shape[1]), 1)
     parts = []
@@ -117,7 +110,7 @@ def convergence(sample: Sample, columns: int | None = None, every: int = 1) -> C
         some = copied(draws[..., start : start + step])
         parts.append(_judged(sample, some, threads))
     bulk, tail, rhat_or_time = np.concatenate(parts, axis=1)
-    return Convergence(bulk, tail, rhat_or_time, coupled)
+    return Convergence(bulk, tail, rhat_or_time * (every if coupled else 1), coupled, every)
 
 
 def copied(draws: Array) -> Array:
@@ -165,22 +158,31 @@ def least_size(sample: Sample) -> float | Array:
     return least if least.ndim else float(least)
 
 
-def headline(sample: Sample) -> str:
-    """Return the first line of the repr, in a time that does not grow with the sample."""
-    what = _lengths(sample)
-    what += " in 1 dimension" if sample.dim == 1 else f" in {sample.dim} dimensions"
-    n_columns = min(sample.dim, _QUICK_COLUMNS, max(_QUICK_NUMBERS // sample.n_draws, 1))
-    got = convergence(sample, n_columns)
+def headline(sample: Sample, got: Convergence | None) -> str:
+    """Return the first line of the repr, with the worst figures of all coordinates."""
+    what = f"Sample of {_lengths(sample)} in {sample.dim} dimension{'s' if sample.dim > 1 else ''}"
     if got is None:
-        return f"Sample of {what}{sample._weighted}"
-    least = min(got.bulk.min(), got.tail.min())
-    of = "" if n_columns == sample.dim else f" in the first {n_columns} of them"
-    worst = got.rhat_or_time.max()
-    nested = "" if superchains(sample) is None else "nested "
-    shown = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"{nested}R-hat ≤ {worst:.3f}, "
+        return f"{what}{sample._weighted}"
+    shown, figures = "", got.rhat_or_time
     # A single chain of a few draws has no R-hat.
-    shown = "" if np.isnan(worst) else shown
-    return f"Sample of {what}: {shown}ESS ≥ {least:.0f}{of}{sample._weighted}"
+    if not np.isnan(figures).all():
+        worst = int(np.nanargmax(figures))
+        nested = "" if superchains(sample) is None else "nested "
+        shown = (
+            f"τ ≤ {figures[worst]:.3g}"
+            if got.is_ensemble
+            else f"{nested}R-hat ≤ {figures[worst]:.3f}"
+        )
+        shown += f" at {sample._labels[worst]}, " if sample.dim > 1 else ", "
+    of = f" in 1 of {got.every} draws" if got.every > 1 else ""
+    least = np.nanmin([got.bulk, got.tail]) if not np.isnan(got.bulk).all() else np.nan
+    return f"{what}: {shown}ESS ≥ {least:.0f}{of}{sample._weighted}"
+
+
+def of_headline(sample: Sample) -> Convergence | None:
+    """Return the convergence of a sample whose run did not leave it, from thinned draws."""
+    every = -(-sample.draws.size // _QUICK)
+    return convergence(sample, max(min(every, len(sample) // _LEAST_LOOKED), 1))
 
 
 def _lengths(sample: Sample) -> str:
@@ -231,11 +233,12 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
     every = -(-chains * n // BLOCK)
     if is_ensemble(sample):
         every = max(min(every, n // _LEAST_WALKED), 1)
-    got = convergence(sample, every=every)
+    got = convergence(sample, every)
+    sample.__dict__["_convergence"] = got
     if got is None:
         found.append(_finding(_TOO_SHORT.format(n)))
     elif got.is_ensemble:
-        found += _still_walkers(sample) + length_findings(n, every * got.rhat_or_time)
+        found += _still_walkers(sample) + length_findings(n, got.rhat_or_time)
     else:
         sizes = {"the bulk ESS": got.bulk, "the tail ESS": got.tail}
         found += convergence_findings(sample, sample._labels, got.rhat_or_time, sizes)
@@ -289,7 +292,9 @@ def _still_walkers(sample: Sample) -> list[Finding]:
 def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
     """Return the table of `Sample.summary` for chains."""
     chosen = sample.variables.positions(var_names)
-    got = convergence(sample)
+    got = sample._convergence
+    if got is not None and got.every > 1:
+        got = convergence(sample)
     shown = chosen if var_names is not None else chosen[:_ROWS]
     columns = _columns(sample, shown, got, prob, kind)
     names = [sample._labels[j] for j in shown]
@@ -316,7 +321,7 @@ def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
     return Summary(
         names,
         columns,
-        head=[headline(sample)],
+        head=[sample._first_line()],
         lines=lines,
         foot=[*_footer(sample), *(f"warning: {text}" for text in texts)],
         whole=partial(_whole, sample, got, prob, kind) if len(chosen) > len(shown) else None,

@@ -136,7 +136,7 @@ class Estimate(Result):
     sample: Sample | None = field(default=None)
     df: float | Array = float("inf")
     n_replicates: int | None = None
-    converged: bool | None = None
+    converged: bool | None = field(default_factory=lambda: None)
     unseen: float | Array | None = None
     replicates: NDArray[Any] | None = None
     combine: str = "mean"

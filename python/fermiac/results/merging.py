@@ -226,7 +226,7 @@ def merge_estimates(
 
     merged = replace(
         first,
-        **{**common, "warnings": (*common["warnings"], *(text for _, text in found))},
+        **common,
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(cov),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import warnings as _warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -16,11 +18,17 @@ from fermiac._base import layout as fit
 from fermiac._base import registry, store
 from fermiac._base.calls import users_level
 from fermiac._base.validate import path_of
-from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
+from fermiac.errors import (
+    ArgumentError,
+    CheckpointError,
+    ConvergenceWarning,
+    FermiacWarning,
+    WarningText,
+)
 from fermiac.results import html
 from fermiac.results.summary import Summary, of_figures
 
-__all__ = ["Finding", "Result", "is_quiet", "load", "quiet", "warn"]
+__all__ = ["Finding", "Result", "is_quiet", "load", "quiet", "texts", "told", "warn"]
 
 Finding: TypeAlias = tuple[type[FermiacWarning], str]
 """A doubt about a result: the category and the text of a warning."""
@@ -41,6 +49,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Result):
         return value.to_dict()
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+class _Converged:
+    """False for a result with a `ConvergenceWarning`; else its own field, or True without one.
+
+    A field has its default as a `default_factory`: a default would replace this descriptor.
+    """
+
+    def __get__(self, result: Result | None, owner: type) -> bool | None:
+        if result is None:
+            raise AttributeError("converged")  # else it would be the default of a field
+        for text in result.warnings:
+            if isinstance(text, WarningText) and issubclass(text.category, ConvergenceWarning):
+                return False
+        own: bool | None = result.__dict__.get("converged", True)
+        return own
+
+    def __set__(self, result: Result, value: bool | None) -> None:
+        result.__dict__["converged"] = value
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -66,6 +93,14 @@ class Result:
         ``"complete"``, or ``"interrupted"`` for a partial result.
     warnings : tuple of str
         The texts of the warnings that were given.
+    converged : bool
+        False if one of them is a `ConvergenceWarning`. For results of runs with a tolerance, also
+        whether the run has reached it.
+
+    Notes
+    -----
+    Results can be pickled and copied. A target or a state that cannot be pickled stays behind, and
+    only the methods that need it, such as ``extend``, ask for it.
 
     Examples
     --------
@@ -99,11 +134,63 @@ class Result:
         super().__init_subclass__(**arguments)
         store.register(cls)
 
+    if TYPE_CHECKING:
+
+        @property
+        def converged(self) -> Any: ...  # noqa: D102
+    else:
+        converged = _Converged()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, and those other attributes that can be pickled, each on its own."""
+        state = {}
+        for name, value in vars(self).items():
+            if name not in self._saved():
+                try:
+                    value = pickle.dumps(value)
+                except Exception:
+                    continue
+            state[name] = value
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if name not in self._saved():
+                try:
+                    value = pickle.loads(value)
+                except Exception:
+                    continue  # The module of a target may be unknown here.
+            self.__dict__[name] = value
+
+    def __copy__(self) -> Self:
+        made = object.__new__(type(self))
+        made.__dict__.update(vars(self))
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy of the fields with the same target and state, which are never changed."""
+        made = memo[id(self)] = copy.copy(self)
+        for name in self._saved() & made.__dict__.keys():
+            made.__dict__[name] = copy.deepcopy(made.__dict__[name], memo)
+        return made
+
+    @classmethod
+    def _saved(cls) -> set[str]:
+        """Return the names of the fields that files have."""
+        return {f.name for f in fields(cls) if f.init}
+
     def _headline(self) -> str:
         return type(self).__name__
 
+    def _first_line(self) -> str:
+        """Return the headline, which says so if the result has not converged."""
+        first, *rest = self._headline().split("\n")
+        if not (self.converged or self.converged is None or "not converged" in first):
+            first += ", not converged"
+        return "\n".join([first, *rest])
+
     def __repr__(self) -> str:
-        lines = [self._headline()]
+        lines = [self._first_line()]
         if self.n_evals:
             lines.append(f"  {self.n_evals} evaluations, {self.wall_time:.3g} s")
         if self.status != "complete":
@@ -145,7 +232,8 @@ class Result:
 
         NaN and infinities stay floats, as `json.dumps` writes them by default.
         """
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"}
+        names = dict.fromkeys((*(f.name for f in fields(self)), "converged"))
+        return {name: _plain(getattr(self, name)) for name in names if name[0] != "_"}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to a file, for `fermiac.load`.
@@ -280,13 +368,28 @@ def quiet() -> Iterator[None]:
         _quiet.reset(token)
 
 
+def texts(found: Iterable[Finding]) -> tuple[WarningText, ...]:
+    """Return warnings as a result has them."""
+    return tuple(WarningText(text, category) for category, text in found)
+
+
+def told(result: Result) -> list[Finding]:
+    """Return the warnings of a result with their classes."""
+    return [(getattr(text, "category", FermiacWarning), text) for text in result.warnings]
+
+
 def is_quiet() -> bool:
     """Return whether the present call is a part of another one."""
     return _quiet.get()
 
 
 def warn(found: Iterable[Finding], result: Result | None) -> None:
-    """Give the warnings at the line of the user; they carry the result, if there is one."""
+    """Add the warnings to the result, if there is one, and give them at the line of the user."""
+    found = list(found)
+    if result is not None:
+        # Equal texts are one key, and the new value has the class.
+        both = {text: text for text in (*result.warnings, *texts(found))}
+        object.__setattr__(result, "warnings", tuple(both.values()))
     if _quiet.get():
         return
     level = users_level()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,7 +157,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
         **provenance(sample),
         seed=sample.seed,
         settings={name: value for name, value in sample.settings.items() if name != OTHER_SPACE},
-        warnings=sample.warnings + tuple(text for _, text in found),
+        warnings=sample.warnings,
         draws=sample.draws,
         log_weights=log_weights.reshape(lead),
         log_densities=np.where(used, target, -np.inf).reshape(lead),
@@ -320,6 +319,6 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
     of_parts = {text for sample in samples for _, text in chain_summary.findings(sample)}
     found = chain_summary.findings(merged)
     left = [w for w in given if w not in of_parts]
-    merged = replace(merged, warnings=(*left, *(text for _, text in found)))
+    object.__setattr__(merged, "warnings", tuple(left))
     warn(found, merged)
     return merged

@@ -339,12 +339,13 @@ class Sample(SampleAverages, SampleWeights, SampleExports, SamplePlots, Result):
         return weights.merge(self, others)
 
     @cached_property
-    def _chain_headline(self) -> str:
-        return chain_summary.headline(self)
+    def _convergence(self) -> chain_summary.Convergence | None:
+        """The convergence of chains for the headline; that of its warnings, if there were any."""
+        return chain_summary.of_headline(self)
 
     def _headline(self) -> str:
         if error_model_of(self).of_chains:
-            return self._chain_headline
+            return chain_summary.headline(self, self._convergence)
         dimensions = "1 dimension" if self.dim == 1 else f"{self.dim} dimensions"
         return f"Sample of {self.n_draws} points in {dimensions}{self._weighted}"
 

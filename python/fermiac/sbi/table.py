@@ -199,7 +199,6 @@ def abc(
         settings=settings,
         n_evals=0,
         wall_time=time.perf_counter() - began,
-        warnings=tuple(text for _, text in doubts),
     )
     warn(doubts, made)
     return made

@@ -411,8 +411,11 @@ def extension(
     origin = getattr(result, "_origin", None)
     if origin is None or result.state is None:
         raise ArgumentError(
-            "extend: the result cannot be continued: it was loaded from a file, or derived from "
-            "another; call langevin_gibbs with checkpoint= to go on in another process"
+            "extend: the result cannot be continued: its model or the state of its chains is lost "
+            "in files, in derived results, and in a pickle if the model cannot be pickled; give "
+            "the model again: langevin_gibbs with the same arguments, rng=result.seed and a larger "
+            "n_draws repeats the chains and goes on (and goes on from the end if both calls have "
+            "the same checkpoint=)"
         )
     model, settings = origin
     done = result.draws.shape[1]

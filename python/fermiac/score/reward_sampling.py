@@ -471,7 +471,6 @@ def svdd(
         made = result(state, state.denoised, rewards, "complete")
         finish(report, n_steps, made)
     found = collapse(made)
-    object.__setattr__(made, "warnings", tuple(text for _, text in found))
     warn(found, made)
     return made
 

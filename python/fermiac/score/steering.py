@@ -360,7 +360,6 @@ def run_particles(
         made = result(cloud, "complete")
         finish(report, run.n_steps, made)
     found = collapse(made)
-    object.__setattr__(made, "warnings", tuple(text for _, text in found))
     warn(found, made)
     return made
 

@@ -118,7 +118,7 @@ class Crawl(WalkResult):
         return of_figures(
             {"n_visited": n_visited, "n_nodes": self.n_nodes, "acceptance": self.acceptance},
             [
-                self._headline(),
+                self._first_line(),
                 f"  {n_visited} of {self.n_nodes} nodes that were discovered were visited",
                 f"  seed {self.seed}, {self.wall_time:.3g} s, {self.status}",
             ],

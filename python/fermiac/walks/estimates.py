@@ -150,7 +150,6 @@ def _estimate(
         n_evals=n_evals,
         wall_time=time.perf_counter() - start,
         status=walk.status,
-        warnings=tuple(text for _, text in found),
         mean=shape(mean),
         stderr=shape(np.sqrt(variance)),
         cov=shape(cov),

@@ -15,7 +15,8 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, shown, taken, whole
 from fermiac.distributions.law import subkey
-from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.errors import ArgumentError
+from fermiac.results.result import told
 from fermiac.runs.loop import run_and_warn
 from fermiac.walks.api import BLOCK, MOST_STEPS
 from fermiac.walks.chains import CHAINS, Base
@@ -86,15 +87,17 @@ def extend(
     job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
     if job is None or state is None:
         raise ArgumentError(
-            f"walk: {shown(walk)} given, which cannot be continued; what fermiac.walks.walk "
-            "returned is needed, in the same process and with keep_state=True (else: call walk "
-            "with checkpoint= and a larger n_steps)"
+            f"walk: {shown(walk)} given, which cannot be continued: its graph and the state of its "
+            "walkers need keep_state=True, and are lost in files, and in a pickle if they cannot "
+            "be pickled; give the graph again: fermiac.walks.walk with the same arguments, "
+            "rng=walk.seed and a larger n_steps repeats the walk and goes on (and goes on from the "
+            "end if both calls have the same checkpoint=)"
         )
     more = whole("n_steps", n_steps, 1, MOST_STEPS - walk.n_steps)
     job = replace(job, n_steps=walk.n_steps + more)
     walkers = job.walkers()
     restore_walkers(walkers, state, {"nodes": job.graph.n_nodes, "walkers": job.n_walkers})
-    found = [(FermiacWarning, text) for text in walk.warnings]
+    found = told(walk)
     with reporter(progress, "extend", "steps") as report:
         loop = WalkLoop(
             job,

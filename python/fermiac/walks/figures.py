@@ -155,7 +155,7 @@ def _choices(walk: WalkResult) -> str:
 
 def summary(walk: WalkResult) -> Summary:
     """Return the table of `WalkResult.summary`."""
-    lines = [walk._headline()]
+    lines = [walk._first_line()]
     figures = {"acceptance": walk.acceptance}
     if walk.record != "none":
         figures |= {"coverage": walk.coverage, "revisit_ratio": walk.revisit_ratio}

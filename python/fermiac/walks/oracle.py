@@ -335,7 +335,6 @@ class Crawler:
                 raise
             found = result("complete")
             few = [(ConvergenceWarning, text) for text in self._notes()]
-            object.__setattr__(found, "warnings", tuple(text for _, text in few))
             warn(few, found)
             finish(report, total, found)
             return found

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.results.result import Finding, warn
+from fermiac.results.result import Finding, told, warn
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
 from fermiac.walks.conversions import as_graph
@@ -124,7 +124,7 @@ def walk_in_parts(
         # All at once, on the threads of this process.
         work.progress, work.n_threads = progress, n_threads
         result = work.walkers(units.start * size, min(units.stop * size, n))
-        warn([(FermiacWarning, text) for text in result.warnings], result)
+        warn(told(result), result)
         return result
     of_call = {**settings, "n_walkers": n, "first_walker": first}
     target = os.fspath(graph) if by_path else net
@@ -144,7 +144,7 @@ def walk_in_parts(
         work, units, join, executor=executor, store=kept, progress=progress,
         label="walk", name="blocks of walkers",
     )  # fmt: skip
-    warn([(FermiacWarning, text) for text in result.warnings], result)
+    warn(told(result), result)
     return result
 
 

@@ -14,8 +14,8 @@ from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, key_of, numbered, numbers, shown, whole
 from fermiac.distributions.law import subkey
-from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
-from fermiac.results.result import Finding, Result, warn
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.results.result import Finding, Result, told, warn
 from fermiac.results.reweight import PARTS
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
@@ -325,5 +325,5 @@ def optimize_replicates(
         store=store_of(store, rng, lambda: call, n), progress=progress,
         label="optimize", name="replicates",
     )  # fmt: skip
-    warn([(ConvergenceWarning, text) for text in result.warnings], result)
+    warn(told(result), result)
     return result

@@ -220,10 +220,6 @@ class WalkData(Sample):
     def _picture(self) -> str:
         return ""  # a histogram of node numbers is useless
 
-    def __getstate__(self) -> dict[str, Any]:
-        # The function of the user and the description of the walk stay in the process.
-        return {k: v for k, v in self.__dict__.items() if not k.startswith("_of_")}
-
     @property
     def state(self) -> Mapping[str, NDArray[Any]] | None:
         """The positions and histories of the walkers, for `extend`; or None."""

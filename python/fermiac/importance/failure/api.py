@@ -29,7 +29,7 @@ from fermiac.importance.failure.scores import Scores
 from fermiac.importance.failure.space import LimitState, NormalMap, require_unit_map
 from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
-from fermiac.results.result import warn
+from fermiac.results.result import texts, warn
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
@@ -485,7 +485,7 @@ def _result(
         "n_evals": run.g.n_evals,
         "wall_time": wall_time,
         "status": "interrupted" if interrupted else "complete",
-        "warnings": tuple(text for _, text in found),
+        "warnings": texts(found),
     }
     made = FailureProbability(
         **common,

@@ -145,8 +145,7 @@ class FailureProbability(Estimate):
             for name, m, s in zip(self.names[:3], mean, stderr, strict=False)
         ]
         more = f", … ({mean.size} in all)" if mean.size > 3 else ""
-        state = "" if self.converged else ", not converged"
-        return f"FailureProbability: {', '.join(rows)}{more}{state}"
+        return f"FailureProbability: {', '.join(rows)}{more}"
 
     def summary(self) -> Summary:
         """Return a table: event, probability, standard and relative error, β, second estimate."""

@@ -237,7 +237,7 @@ class FailureSampler(Law, Result):
             "axes": self.n_axes.astype(float),
             "distance": np.array(distance, float),
         }
-        return Summary(names, columns, head=[self._headline()], figures={"base": self.base})
+        return Summary(names, columns, head=[self._first_line()], figures={"base": self.base})
 
 
 def _unpickled(state: dict[str, Any]) -> FailureSampler:

@@ -70,7 +70,6 @@ def run_surrogate(
         found += _thrift(result)
         if sought is not None and options.init_use == "audit":
             found += sought.findings(result)
-        object.__setattr__(result, "warnings", tuple(text for _, text in found))
         warn(found, result)
     except BaseException as error:
         if result is not None:
