@@ -95,6 +95,13 @@ _SETTINGS: dict[str, tuple[str, str]] = {
     "rate": ("scale", "there is no argument {0!r}; scale= is 1 / rate here"),
     "lam": ("scale", "there is no argument {0!r}; scale= is 1 / {0} here"),
 }
+#: Arguments of earlier versions, by function, and what there is instead.
+_REMOVED: dict[str, dict[str, str]] = {
+    "audit_scores": {"rng": "removed; the bound is deterministic now, leave it out"},
+    "WalkResult.estimate_size": {
+        "gap": "removed; pairs of steps of one walker never count now",
+    },
+}
 
 
 def public(function: Callable[P, R]) -> Callable[P, R]:
@@ -162,7 +169,11 @@ def _explained(
     called = function.__qualname__.removesuffix(".__init__")
     name = f"{'.'.join(function.__module__.split('.')[:2])}.{called}"
     if unknown := [word for word in kwargs if word not in parameters]:
-        told = "; ".join(_told(word, parameters) for word in unknown[:4])
+        gone = _REMOVED.get(called, {})
+        told = "; ".join(
+            f"{word}: {gone[word]}" if word in gone else _told(word, parameters)
+            for word in unknown[:4]
+        )
         return CallError(f"{name}: {told}")
     try:
         signature.bind(*args, **kwargs)
