@@ -567,9 +567,9 @@ CALLS = [
         "fm.privacy.audit_scores(a, b, clusters=(c, c))",
     ),
     Call(
-        "privacy.audit_scores multi-split",
+        "privacy.audit_scores",
         f"a, b = {DRAWS}(10**6) + 1, {DRAWS}(10**6)",
-        "fm.privacy.audit_scores(a, b, threshold=fm.privacy.MultiSplit(k=100))",
+        "fm.privacy.audit_scores(a, b)",
     ),
     Call("privacy.roc", f"a, b = {DRAWS}(10**7) + 1, {DRAWS}(10**7)", "fm.privacy.roc(a, b)"),
     Call(

@@ -47,12 +47,11 @@ def _one_run(method: str, two_sided: bool) -> Method:
     return bound
 
 
-def _scores(threshold: str, direction: str = "attack") -> Method:
+def _scores(direction: str) -> Method:
     def bound(members: Array, others: Array, seed: int) -> float:
         return fm.privacy.audit_scores(
-            members, others, threshold=threshold, delta=DELTA, alpha=ALPHA, direction=direction,
-            rng=seed, n_threads=1,
-        ).epsilon_lower  # fmt: skip
+            members, others, delta=DELTA, alpha=ALPHA, direction=direction, n_threads=1
+        ).epsilon_lower
 
     return bound
 
@@ -105,12 +104,8 @@ METHODS: dict[str, tuple[bool, bool, Method]] = {
     "`audit_one_run_scores`, high scores": (False, True, _one_run("binomial", False)),
     "`audit_one_run_scores`, both ends": (False, True, _one_run("binomial", True)),
     "`audit_one_run_scores`, both ends, `\"f-dp\"`": (True, True, _one_run("f-dp", True)),
-    "`audit_scores`, held-out half": (False, False, _scores("holdout")),
-    '`audit_scores`, held-out half, `direction="both"`': (False, False, _scores("holdout", "both")),
-    "`audit_scores`, `\"multisplit\"`": (False, False, _scores("multisplit")),
-    "`audit_scores`, `\"bonferroni\"`": (False, False, _scores("bonferroni")),
-    "`audit_scores`, `\"band\"`": (False, False, _scores("band")),
-    '`audit_scores`, `"band"`, `direction="both"`': (False, False, _scores("band", "both")),
+    "`audit_scores`": (False, False, _scores("attack")),
+    '`audit_scores`, `direction="both"`': (False, False, _scores("both")),
     "`audit_sequential`": (False, False, _sequential),
     "`gdp_bound`, threshold at ½": (True, False, _one_threshold),
     "`audit_ranks`": (True, False, _ranks),

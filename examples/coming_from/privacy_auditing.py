@@ -44,7 +44,7 @@ assert abs(posterior.mean - attack_epsilon) < 5 * posterior.std
 assert interval.epsilon_lower < attack_epsilon < interval.epsilon_upper
 
 # Bounds from the scores: the lower bound is below the truth, with 95 % confidence.
-audit = fm.privacy.audit_scores(members, others, delta=delta, rng=0)
+audit = fm.privacy.audit_scores(members, others, delta=delta)
 print(audit)
 assert audit.epsilon_lower < true_epsilon
 

@@ -344,7 +344,7 @@ class ClusterWarning(FermiacWarning):
     >>> inside, outside = stream.normal(1000) + 1 + shift, stream.normal(1000) + shift
     >>> with warnings.catch_warnings(record=True) as given:
     ...     warnings.simplefilter("always")
-    ...     a = fm.privacy.audit_scores(inside, outside, clusters=(models, models), rng=0)
+    ...     a = fm.privacy.audit_scores(inside, outside, clusters=(models, models))
     >>> given[0].category.__name__
     'ClusterWarning'
     """

@@ -65,8 +65,8 @@ METHODS = {
 OTHERS = {
     f"fermiac.privacy.{name}"
     for name in (
-        "Bonferroni", "ExponentialKey", "GaussianAnswers", "InverseTransformKey", "LaplaceAnswers",
-        "MultiSplit", "Thresholdout", "advantage_bound", "audit_one_run", "audit_one_run_scores",
+        "ExponentialKey", "GaussianAnswers", "InverseTransformKey", "LaplaceAnswers",
+        "Thresholdout", "advantage_bound", "audit_one_run", "audit_one_run_scores",
         "audit_scores", "delta_of_rates", "delta_posterior", "detect_watermark", "epsilon_interval",
         "epsilon_of_rates", "epsilon_posterior", "gdp_bound", "gdp_delta", "gdp_epsilon", "gdp_mu",
         "mu_posterior", "privacy_region", "roc", "watermark_reference",

@@ -9,12 +9,8 @@ import pytest
 from attacks import laplace, tied
 from scipy import stats
 
-from fermiac import _core
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, CallError, ClusterWarning
 from fermiac.privacy import (
-    Bonferroni,
-    HoldOutThreshold,
-    MultiSplit,
     ResubstitutionThreshold,
     SimultaneousBand,
     audit_scores,
@@ -57,93 +53,24 @@ def test_same_data_is_the_best_of_all_thresholds() -> None:
         assert "not valid" in repr(a)
 
 
-def test_bonferroni_leaves_the_threshold_out() -> None:
-    members, nonmembers = (np.round(x, 1) for x in laplace(3.0, 120, 7))
-    a = audit_scores(members, nonmembers, threshold=Bonferroni())
-    best = 0.0
-    for side, scores in enumerate((members, nonmembers)):
-        for i, t in enumerate(scores):
-            parts = [members, nonmembers]
-            parts[side] = np.delete(scores, i)
-            tp, fp = (parts[0] >= t).sum(), (parts[1] >= t).sum()
-            table = (tp, fp, parts[0].size - tp, parts[1].size - fp)
-            prob = 1 - 0.05 / (members.size + nonmembers.size + 1)
-            one = epsilon_interval(*table, prob=prob, kind="lower", direction="attack")
-            best = max(best, float(one.epsilon_lower))
-    assert a.epsilon_lower == pytest.approx(best, rel=1e-9)
-    assert best > 0
-    assert sum(a.counts.values()) == members.size + nonmembers.size - 1
-
-
-def test_hold_out_bounds_the_part_that_did_not_choose() -> None:
-    members, nonmembers = laplace(2.0, 200, 1)
-    a = audit_scores(members, nonmembers, threshold=HoldOutThreshold(0.3), rng=5)
-    first = _core.privacy_split(5, 0, 0, 200, 60)
-    others = _core.privacy_split(5, 0, 1, 200, 60)
-    chosen = audit_scores(
-        members[first], nonmembers[others], threshold=ResubstitutionThreshold(True)
-    )
-    assert a.threshold == chosen.threshold
-    tp, fp = (members[~first] >= a.threshold).sum(), (nonmembers[~others] >= a.threshold).sum()
-    assert a.counts == {"tp": tp, "fp": fp, "fn": 140 - tp, "tn": 140 - fp}
-    assert a.seed == 5
-    assert a.epsilon_upper is not None
-    assert a.epsilon_upper > a.epsilon_lower
-    assert audit_scores(members, nonmembers, rng=5).to_dict()["counts"]["tp"] >= 0
-
-
-def test_multi_split_is_the_median_at_half_alpha() -> None:
-    members, nonmembers = laplace(2.0, 150, 2)
-    a = audit_scores(members, nonmembers, threshold=MultiSplit(k=8), rng=3, alpha=0.1)
-    bounds = []
-    for index in range(8):
-        first, others = (_core.privacy_split(3, index, block, 150, 75) for block in (0, 1))
-        t = audit_scores(
-            members[first], nonmembers[others], threshold=ResubstitutionThreshold(True), alpha=0.05
-        ).threshold
-        bounds.append(
-            audit_scores(
-                members[~first], nonmembers[~others], threshold=t, alpha=0.05
-            ).epsilon_lower
-        )
-    assert a.epsilon_lower == sorted(bounds)[4]
-    one, two = (
-        audit_scores(members, nonmembers, threshold=MultiSplit(k=3), rng=3, n_threads=n)
-        for n in (1, 3)
-    )
-    assert one.epsilon_lower == two.epsilon_lower
-
-
-def test_splits_are_pinned() -> None:
-    np.testing.assert_array_equal(np.flatnonzero(_core.privacy_split(2024, 3, 1, 12, 5)), PINNED)
-
-
-PINNED = [0, 3, 5, 9, 11]
-
-
 def test_same_data_overstates() -> None:
     """With nothing to be found, the best threshold finds something far more often than alpha."""
-    alpha, failed = 0.4, dict.fromkeys(("same", "split"), 0)
+    alpha, failed = 0.4, dict.fromkeys(("same", "band"), 0)
     for seed in range(200):
         scores = laplace(0.0, 400, 5000 + seed)
         for name, strategy in (
             ("same", ResubstitutionThreshold(True)),
-            ("split", HoldOutThreshold()),
+            ("band", SimultaneousBand()),
         ):
-            a = audit_scores(*scores, threshold=strategy, alpha=alpha, rng=seed)
+            a = audit_scores(*scores, threshold=strategy, alpha=alpha)
             failed[name] += a.epsilon_lower > 0
     assert failed["same"] > 200 * alpha + 5 * np.sqrt(200 * alpha * (1 - alpha))
-    assert failed["split"] <= 200 * alpha
+    assert failed["band"] <= 200 * alpha
 
 
 def test_bad_strategies_are_refused() -> None:
     with pytest.raises(ArgumentError, match="invalid_ok"):
         ResubstitutionThreshold()
-    for frac in (0.0, 1.0, "half", [0.5]):
-        with pytest.raises(ArgumentError, match="frac"):
-            HoldOutThreshold(frac)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="k:"):
-        MultiSplit(k=0)
 
 
 @pytest.mark.parametrize(("direction", "share"), [("attack", 2), ("both", 4)])
@@ -182,16 +109,55 @@ def test_bounds_by_a_band_are_too_high_as_rarely_as_they_may() -> None:
     assert share < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 600)
 
 
-def test_a_band_is_above_a_correction_for_all_thresholds() -> None:
-    members, nonmembers = laplace(1.0, 500, 4)
-    band, each = (
-        audit_scores(members, nonmembers, threshold=t).epsilon_lower for t in ("band", "bonferroni")
-    )
-    assert band > each
+def test_the_bound_of_the_scores_of_a_page() -> None:
+    bounds = []
+    for seed in range(20):
+        scores = np.random.default_rng(seed)
+        members, others = scores.normal(1, 1, 500), scores.normal(0, 1, 500)
+        bounds.append(audit_scores(members, others, delta=1e-5).epsilon_lower)
+        assert bounds[-1] == audit_scores(members, others, delta=1e-5).epsilon_lower
+    assert np.median(bounds) >= 0.95
+    assert max(bounds) < 4.377
 
 
-def test_a_band_refuses_other_methods_and_too_many_scores() -> None:
-    with pytest.raises(ArgumentError, match="clopper-pearson"):
-        audit_scores([1.0, 2.0], [0.5, 0.7, 3.0], threshold="band", method="jeffreys")
-    with pytest.raises(ArgumentError, match="20000 at most"):
-        audit_scores(np.arange(20_001.0), np.arange(10.0), threshold="band")
+def test_the_level_of_many_scores_is_slightly_too_small() -> None:
+    # The exact levels at 2 and 4 times the largest number of scores that it is computed for.
+    for n, exact in EXACT.items():
+        assert 0.93 * exact < local_level(n, 0.025) < exact
+    assert audit_scores(np.arange(30_000.0) + 9000, np.arange(30_000.0)).epsilon_lower > 3
+
+
+EXACT = {10_000: 3.3300681540853920e-4, 20_000: 2.9752559750162770e-4}
+
+
+@pytest.mark.parametrize("method", ["jeffreys", "bayes", lambda *counts, **_: counts[0]])
+def test_methods_for_one_threshold_need_one(method: Any) -> None:
+    with pytest.raises(ArgumentError, match="fixed beforehand"):
+        audit_scores([1.0, 2.0], [0.5, 0.7, 3.0], method=method)
+
+
+def test_copies_of_records_are_warned_of() -> None:
+    for seed in range(20):
+        stream = np.random.default_rng(seed)
+        members, others = stream.laplace(1, 1, 300), stream.laplace(0, 1, 300)
+        audit_scores(members, others)  # warnings are errors
+        with pytest.warns(ClusterWarning, match="clusters=") as caught:
+            audit_scores(np.repeat(members[:50], 10), others)
+        assert len(caught) == 1
+    votes, rounded = stream.binomial(20, 0.5, (2, 300)), np.round(stream.normal(0, 1, (2, 300)), 1)
+    audit_scores(*votes)
+    audit_scores(*rounded)
+    records = np.repeat(np.arange(50), 10)
+    a = audit_scores(
+        np.repeat(members[:50], 10), np.repeat(others[:50], 10), clusters=(records, records),
+        cluster_adjust=True,
+    )  # fmt: skip
+    assert not a.warnings
+
+
+@pytest.mark.parametrize("name", ["holdout", "multisplit", "bonferroni"])
+def test_deleted_choices_name_their_successor(name: Any) -> None:
+    with pytest.raises(ArgumentError, match="'band'"):
+        audit_scores([1.0, 2.0], [0.5, 0.7, 3.0], threshold=name)
+    with pytest.raises(CallError, match="deterministic"):
+        audit_scores([1.0, 2.0], [0.5, 0.7, 3.0], rng=0)  # type: ignore[call-arg]

@@ -79,7 +79,7 @@ def test_curves_of_rates_are_shown() -> None:
     assert len(corners) == 200
     assert corners[0] == ["0.0", "68.0"]
     assert corners[-1] == ["68.0", "0.0"]
-    audit = fm.privacy.audit_scores(x[0] + 1, x[1], rng=0)
+    audit = fm.privacy.audit_scores(x[0] + 1, x[1])
     assert count(audit._repr_html_(), "polyline") == 1
 
 

@@ -234,7 +234,7 @@ def scenes() -> list[Callable[[], object]]:
         lambda: fm.privacy.epsilon_interval(20, 5, 5, 20, delta=1e-5),
         lambda: fm.privacy.epsilon_of_rates(0.1, 0.1, delta=1e-5),
         lambda: fm.privacy.roc(high, low).bootstrap(n=8),
-        lambda: fm.privacy.audit_scores(high, low, threshold="holdout", delta=1e-5),
+        lambda: fm.privacy.audit_scores(high, low, threshold="band", delta=1e-5),
         lambda: fm.privacy.audit_one_run(50, 30, 25, delta=1e-5),
         lambda: fm.privacy.detect_watermark(np.arange(8), key, n_null=4, rng=0),
         lambda: fm.privacy.InverseTransformKey(16, 8, rng=0),

@@ -29,7 +29,6 @@ from fermiac.cli.tables import (
     number_of,
     read_scores,
     read_table,
-    seed_of,
 )
 from fermiac.errors import FermiacError
 
@@ -39,17 +38,7 @@ __all__ = ["main"]
 COLUMNS = ("epsilon_median", "epsilon_lower", "epsilon_upper", "prob_zero")
 #: The columns that ``--moments`` adds.
 MOMENTS = ("epsilon_mean", "epsilon_sd", "epsilon_mode")
-_OF_SCORES = ("threshold", "method", "alpha", "rng")
-_STRATEGIES = {
-    "holdout": privacy.HoldOutThreshold,
-    "multisplit": privacy.MultiSplit,
-    "bonferroni": privacy.Bonferroni,
-}
-#: The reasons for which the counts have no posterior.
-_NO_POSTERIOR = {
-    "multisplit": "they are those of one split of many, chosen by its bound",
-    "bonferroni": "the threshold was chosen on the scores that were counted",
-}
+_OF_SCORES = ("threshold", "method", "alpha")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     scores = epsilon.add_argument_group(
         "scores",
         "Print a lower bound by --method, which is too large with probability at most --alpha, "
-        "and the posterior if the threshold does not depend on the counted scores.",
+        "and the posterior if the threshold was fixed beforehand.",
     )
     scores.add_argument(
         "--scores",
@@ -182,8 +171,8 @@ def _parser() -> argparse.ArgumentParser:
     scores.add_argument(
         "--threshold",
         metavar="T",
-        help="a number that was fixed before the scores were seen, or the method that chooses it: "
-        "holdout (default), multisplit, bonferroni. The last two have a bound, but no posterior",
+        help="a number that was fixed before the scores were seen, or band (default): the best of "
+        "all thresholds, with limits that hold at all of them together",
     )
     scores.add_argument(
         "--method",
@@ -192,7 +181,6 @@ def _parser() -> argparse.ArgumentParser:
         "average over Jeffreys' prior, or the quantile of the posterior under that prior",
     )
     scores.add_argument("--alpha", metavar="X", help="error probability of the bound; default 0.05")
-    scores.add_argument("--rng", metavar="N", help="seed of the random splits; default 0")
     epsilon.add_argument("--delta", default="0", metavar="X", help="delta; default 0")
     epsilon.add_argument(
         "--prob", default="0.9", metavar="P", help="probability of intervals; default 0.9"
@@ -286,17 +274,12 @@ def _print_posterior(counts: Sequence[float], options: argparse.Namespace) -> No
 
 
 def _scores(options: argparse.Namespace) -> int:
-    word = options.threshold or "holdout"
-    threshold = (
-        _STRATEGIES[word]()
-        if word in _STRATEGIES
-        else privacy.FixedThreshold(
-            number_of("--threshold", word, "a number, holdout, multisplit or bonferroni is")
-        )
-    )
+    word = options.threshold or "band"
+    threshold: privacy.SimultaneousBand | float = privacy.SimultaneousBand()
+    if word != "band":
+        threshold = number_of("--threshold", word, "a number or band is")
     alpha = fraction_of("--alpha", options.alpha or "0.05")
     method = options.method or "clopper-pearson"
-    seed = seed_of(options.rng or "0")
     members, nonmembers = (read_scores(Path(name)) for name in options.scores)
     audit = privacy.audit_scores(
         members,
@@ -306,21 +289,17 @@ def _scores(options: argparse.Namespace) -> int:
         alpha=alpha,
         method=method,
         direction=options.direction,
-        rng=seed,
     )
     kind, fails = "Frequentist lower bound", "at most"
     if method != "clopper-pearson":
         kind, fails = "Bayesian lower bound", "on average over Jeffreys' prior"
     print(f"{kind}, too large with probability {100 * alpha:g} % {fails}:")
     print(audit.summary())
-    if word in _NO_POSTERIOR:
-        print(f"No posterior of these counts would be valid: {_NO_POSTERIOR[word]}.")
-        print("With --threshold holdout, or a number that was fixed beforehand, there is one.")
+    if word == "band":
+        print("The threshold was chosen on these scores, so that no posterior of them is valid.")
+        print("With --threshold and a number that was fixed beforehand there is one.")
         return 0
-    if word == "holdout":
-        print("Posterior of these counts, which had no part in the choice of the threshold:")
-    else:
-        print("Posterior of these counts, if the threshold was fixed before they were seen:")
+    print("Posterior of these counts, if the threshold was fixed before they were seen:")
     _print_posterior([audit.counts[name] for name in COUNTS], options)
     return 0
 

@@ -25,7 +25,6 @@ __all__ = [
     "number_of",
     "read_scores",
     "read_table",
-    "seed_of",
 ]
 
 COUNTS = ("tp", "fp", "fn", "tn")
@@ -63,15 +62,6 @@ def _checked(needed: str, good: Callable[[float], bool]) -> Callable[[str, str],
 count_of = _checked(f"a count from 0 to {MOST:g} is", lambda x: 0 <= x <= MOST)
 delta_of = _checked("a number in [0, 1) is", lambda x: 0 <= x < 1)
 fraction_of = _checked("a number between 0 and 1 is", lambda x: 0 < x < 1)
-
-
-def seed_of(text: str) -> int:
-    """Return `text` as a seed."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) < 2**64):
-        raise Refused(
-            f"--rng: {text!r:.60} was given; a whole number from 0 to 2**64 - 1 is needed"
-        )
-    return int(text)
 
 
 class Row(NamedTuple):

@@ -30,10 +30,7 @@ from fermiac.privacy.sequential import SequentialAudit, audit_sequential
 from fermiac.privacy.streaming import scan
 from fermiac.privacy.thresholdout import Thresholdout
 from fermiac.privacy.thresholds import (
-    Bonferroni,
     FixedThreshold,
-    HoldOutThreshold,
-    MultiSplit,
     ResubstitutionThreshold,
     SimultaneousBand,
 )
@@ -48,7 +45,6 @@ from fermiac.privacy.watermark_keys import ExponentialKey, InverseTransformKey
 
 __all__ = [
     "Answer",
-    "Bonferroni",
     "DeltaPosterior",
     "EpsilonGap",
     "EpsilonInterval",
@@ -57,11 +53,9 @@ __all__ = [
     "FixedThreshold",
     "GaussianAnswers",
     "GdpBound",
-    "HoldOutThreshold",
     "InverseTransformKey",
     "LaplaceAnswers",
     "MuPosterior",
-    "MultiSplit",
     "OneRunAudit",
     "PosteriorRows",
     "RankAudit",

@@ -7,13 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from fermiac import special
-from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array
 
 __all__ = ["local_level"]
 
-#: The largest number of scores: the time grows with its square, and is about 20 s here.
-_MOST = 20_000
+#: The largest number of scores with an exact level; the time grows with its square (0.7 s here).
+_MOST = 5_000
 
 
 @lru_cache(maxsize=64)
@@ -30,12 +29,14 @@ def local_level(n: int, alpha: float) -> float:
     exactly i - 1 numbers are below b_i. This gives a recursion over i (S. Aldor-Noiman, L. D.
     Brown, A. Buja, W. Rolke, R. A. Stine, "The power to see: a new graphical test of normality",
     The American Statistician, 2013, doi:10.1080/00031305.2013.847865, have the bands).
+
+    For large n the level falls like 1 / (log n log log n) (V. Gontscharuk, S. Landwehr, H. Finner,
+    "Goodness of fit tests in terms of local levels with special emphasis on higher criticism
+    tests", Bernoulli, 2016, doi:10.3150/14-BEJ694). Above 5,000 scores it is continued by 1 / log²
+    n, which falls faster and is thus too small: by 6 % for 20,000 scores.
     """
     if n > _MOST:
-        raise ArgumentError(
-            f"threshold: {n} scores were given for simultaneous limits; {_MOST} at most are needed "
-            "of members and of non-members; use HoldOutThreshold, which loses little for so many"
-        )
+        return local_level(_MOST, alpha) * float(np.log(_MOST) / np.log(n)) ** 2
     # In logarithms the probability of a crossing is almost a power of the level.
     low, high = alpha / n, alpha
     level, slope = low**0.6 * high**0.4, 0.7

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
-from fermiac.privacy.checks import scores
+from fermiac.privacy.checks import Array, scores
 
-__all__ = ["LARGE_EFFECT", "Clusters", "design_effect", "take_clusters"]
+__all__ = ["LARGE_EFFECT", "Clusters", "copies", "design_effect", "take_clusters"]
 
 #: The design effect above which a warning is due.
 LARGE_EFFECT = 1.2
@@ -87,3 +87,28 @@ def design_effect(errors: NDArray[np.bool_], clusters: Integers) -> dict[str, fl
         rho = (between - within) / spread if spread > 0 else 0.0
     effect = 1.0 + (weighted - 1.0) * max(rho, 0.0)
     return {"rho": rho, "effect": effect, "n_clusters": float(k), "mean_size": mean_size}
+
+
+def copies(members: Array, nonmembers: Array) -> list[str]:
+    """Return a warning for each kind of scores in which records seem to occur several times.
+
+    Few different scores, such as those of a vote, have ties without copies, and so do scores that
+    were rounded to four decimals or to half precision.
+    """
+    found = []
+    for name, given in (("members", members), ("nonmembers", nonmembers)):
+        _, times = np.unique(given, return_counts=True)
+        share = times[times > 2].sum() / given.size
+        if times.size > 20 and share > 0.05 and not _rounded(given):
+            found.append(
+                f"{name}: {100 * share:.3g} % of the scores occur more than twice; copies of a "
+                "record are not independent, and the bound may be too large: give each record "
+                "once, or the record of each score as clusters= with cluster_adjust=True"
+            )
+    return found
+
+
+def _rounded(given: Array) -> bool:
+    with np.errstate(over="ignore"):
+        half = given.astype(np.float16).astype(np.float64)
+    return np.array_equal(half, given) or np.array_equal(np.round(given, 4), given)

@@ -9,23 +9,28 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.validate import RngLike, choice, key_of, numbers, yes
+from fermiac._base.validate import choice, numbers, yes
 from fermiac.errors import ArgumentError, ClusterWarning
 from fermiac.privacy.bands import local_level
 from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
-from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
+from fermiac.privacy.clusters import (
+    LARGE_EFFECT,
+    Clusters,
+    copies,
+    design_effect,
+    take_clusters,
+)
 from fermiac.privacy.intervals import limits
 from fermiac.privacy.rates import DIRECTIONS, Direction
 from fermiac.privacy.roc_curve import RocCurve, curve_of
 from fermiac.privacy.thresholds import (
     THRESHOLDS,
     FixedThreshold,
-    HoldOutThreshold,
+    SimultaneousBand,
     Threshold,
     ThresholdName,
 )
@@ -53,8 +58,8 @@ class ScoreAudit(Result):
         The bound.
     epsilon_upper : float or None
         A one-sided upper bound of the epsilon of *this attack at this threshold*; that of the
-        mechanism may be larger. None if the threshold was chosen from the same scores or from
-        several splits, or if the method gives only lower bounds.
+        mechanism may be larger. None if the threshold was chosen from the scores, or if the method
+        gives only lower bounds.
     alpha : float
         The largest probability that a bound fails; for ``"jeffreys"`` and ``"bayes"`` an average
         over a prior.
@@ -63,9 +68,8 @@ class ScoreAudit(Result):
     threshold : float
         The threshold of the bound.
     counts : mapping
-        ``tp``, ``fp``, ``fn``, ``tn``, from which the bound is computed. With `HoldOutThreshold`
-        and `MultiSplit` they come from a part of the scores. With `Bonferroni` the score at the
-        threshold is left out. With ``cluster_adjust=True`` they are divided by design effects.
+        ``tp``, ``fp``, ``fn``, ``tn``, from which the bound is computed. With
+        ``cluster_adjust=True`` they are divided by design effects.
     valid : bool
         Whether the bound is valid after the choice of the threshold: False with
         `ResubstitutionThreshold`.
@@ -83,7 +87,7 @@ class ScoreAudit(Result):
     --------
     >>> import fermiac as fm
     >>> stream = fm.random.Stream(1)
-    >>> a = fm.privacy.audit_scores(stream.normal(1000) + 1.0, stream.normal(1000), rng=0)
+    >>> a = fm.privacy.audit_scores(stream.normal(1000) + 1.0, stream.normal(1000))
     >>> a.valid, 0.3 < a.epsilon_lower < 3.0
     (True, True)
     """
@@ -145,18 +149,11 @@ class ScoreAudit(Result):
 
 
 class Scores(NamedTuple):
-    """The scores of an attack, or a part of them."""
+    """The scores of an attack."""
 
     members: Array
     nonmembers: Array
     clusters: Clusters | None
-
-    def part(self, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> Scores:
-        """Return some of the members' and of the non-members' scores."""
-        clusters = self.clusters and Clusters(
-            self.clusters.members[some], self.clusters.nonmembers[others]
-        )
-        return Scores(self.members[some], self.nonmembers[others], clusters)
 
 
 class Bounded(NamedTuple):
@@ -173,20 +170,15 @@ class Auditor(NamedTuple):
     """The settings of an audit."""
 
     bound: Bound
-    #: The bound that chooses the threshold if any choice is valid, because it is held out or
-    #: corrected.
-    guide: Bound
     delta: float
     direction: str
     adjust: bool
-    key: int
     #: The name of the method of the bound.
     method: str
 
-    def lower(self, table: Table, alpha: float, bound: Bound | None = None) -> Array:
+    def lower(self, table: Table, alpha: float) -> Array:
         """Return lower bounds for rows of counts."""
-        bound = bound or self.bound
-        given = bound(*table, delta=self.delta, alpha=alpha, direction=self.direction)
+        given = self.bound(*table, delta=self.delta, alpha=alpha, direction=self.direction)
         values = numbers("method", given)
         if values.shape != table[0].shape:
             raise ArgumentError(
@@ -223,7 +215,7 @@ class Auditor(NamedTuple):
         lower = float(self.lower(_column(table), alpha)[0])
         return Bounded(lower, threshold, table, alpha, effects)
 
-    def best(self, data: Scores, alpha: float, bound: Bound) -> float:
+    def best(self, data: Scores, alpha: float) -> float:
         """Return the threshold with the best bound, among equals the largest advantage."""
         curve = curve_of(data.members, data.nonmembers)
         # A threshold that another one beats in both rates cannot be the best.
@@ -234,67 +226,16 @@ class Auditor(NamedTuple):
         rows = np.flatnonzero(keep)
         tp, fp = curve.tp[rows].astype(np.float64), curve.fp[rows].astype(np.float64)
         table = (tp, fp, curve.n_members - tp, curve.n_nonmembers - fp)
-        lower = self.lower(table, alpha, bound)
+        lower = self.lower(table, alpha)
         advantage = curve.tpr[rows] - curve.fpr[rows]
         return float(curve.thresholds[rows[np.lexsort((advantage, lower))[-1]]])
-
-    def split(self, data: Scores, frac: float, index: int) -> tuple[Scores, Scores]:
-        """Return two parts of the scores; a model is never in both."""
-        if data.clusters is None:
-            some = self._first(len(data.members), frac, index, 0)
-            others = self._first(len(data.nonmembers), frac, index, 1)
-        else:
-            first, second = data.clusters
-            # Split each kind of models, so that both parts have member and non-member scores.
-            of_some, of_others = np.unique(first), np.unique(second)
-            chosen = np.zeros(max(first.max(), second.max()) + 1, bool)
-            shared = np.intersect1d(of_some, of_others)
-            kinds = (np.setdiff1d(of_some, shared), np.setdiff1d(of_others, shared), shared)
-            for block, models in enumerate(kinds):
-                chosen[models] = self._first(len(models), frac, index, block)
-            some, others = chosen[first], chosen[second]
-        for name, mask in (("members", some), ("nonmembers", others)):
-            if mask.all() or not mask.any():
-                raise ArgumentError(
-                    f"{name}: too few were given to be split; two at least are needed, of two "
-                    "models where there are clusters"
-                )
-        return data.part(some, others), data.part(~some, ~others)
-
-    def _first(self, n: int, frac: float, index: int, block: int) -> NDArray[np.bool_]:
-        n_first = min(max(round(frac * n), 1), n - 1) if n else 0
-        return _core.privacy_split(self.key, index, block, n, n_first)
-
-    def held_out(self, data: Scores, frac: float, index: int, alpha: float) -> Bounded:
-        """Return the bound on one part at the best threshold of the other."""
-        first, second = self.split(data, frac, index)
-        return self.at(second, self.best(first, alpha, self.guide), alpha)
-
-    def over_all(self, data: Scores, alpha: float) -> Bounded:
-        """Return the best bound over all thresholds, each without the score at the threshold."""
-        curve = curve_of(data.members, data.nonmembers)
-        each = alpha / (curve.n_members + curve.n_nonmembers + 1)
-        tp, fp = curve.tp.astype(np.float64), curve.fp.astype(np.float64)
-        fn, tn = curve.n_members - tp, curve.n_nonmembers - fp
-        # Leave out one of the scores at a threshold, either a member or a non-member.
-        some, others = np.flatnonzero(np.diff(tp)) + 1, np.flatnonzero(np.diff(fp)) + 1
-        rows = np.concatenate([some, others])
-        table = (
-            tp[rows] - (np.arange(rows.size) < some.size),
-            fp[rows] - (np.arange(rows.size) >= some.size),
-            fn[rows],
-            tn[rows],
-        )
-        k = int(np.argmax(self.lower(table, each, self.guide)))
-        counts = tuple(float(column[k]) for column in table)
-        return self.of(counts, data, float(curve.thresholds[rows[k]]), each)  # type: ignore[arg-type]
 
     def in_band(self, data: Scores, alpha: float) -> Bounded:
         """Return the best bound over all thresholds, by simultaneous limits of the rates."""
         if self.method != "clopper-pearson":
             raise ArgumentError(
-                f'method: {self.method!r} was given; "clopper-pearson" is needed for limits that '
-                "hold at all thresholds"
+                f"method: {self.method!r} was given, which bounds epsilon at one threshold; give "
+                'one that was fixed beforehand, threshold=0.5, or method="clopper-pearson"'
             )
         curve = curve_of(data.members, data.nonmembers)
         # Each rate has its share of alpha, and each direction, which has limits of its own.
@@ -353,21 +294,20 @@ def audit_scores(
     nonmembers: ArrayLike | None = None,
     *,
     labels: ArrayLike | None = None,
-    threshold: Threshold | ThresholdName | float = HoldOutThreshold(),  # noqa: B008 - frozen
+    threshold: Threshold | ThresholdName | float = SimultaneousBand(),  # noqa: B008 - frozen
     delta: float = 0.0,
     alpha: float = 0.05,
     method: str | Bound = "clopper-pearson",
     direction: Direction = "attack",
     clusters: tuple[ArrayLike, ArrayLike] | None = None,
     cluster_adjust: bool = False,
-    rng: RngLike = None,
     n_threads: int | None = None,
 ) -> ScoreAudit:
     r"""Return a lower bound of epsilon from the scores of a membership-inference attack.
 
     A threshold converts the scores to counts, and `epsilon_interval` converts the counts to a
-    bound. If the threshold is chosen to maximise the bound, the bound is too large unless the
-    choice is corrected for; see `threshold`.
+    bound. By default the bound is the best one over all thresholds, with limits of the rates that
+    hold at all thresholds together. Nothing is random: the same scores give the same bound.
 
     Parameters
     ----------
@@ -378,12 +318,10 @@ def audit_scores(
         Whether each score is that of a member, 1 or 0 (or booleans), in place of `nonmembers`: the
         first argument then has the scores of both, as scikit-learn has them. Without it, arrays of
         equal size of which one holds only 0 and 1 are refused, as they may be scores and labels.
-    threshold : float, str or threshold object, default HoldOutThreshold()
-        A threshold that was fixed beforehand (a number, `FixedThreshold`), or a method to choose
-        it: from one part of the scores (`HoldOutThreshold`, ``"holdout"``); from many random parts
-        (`MultiSplit`, ``"multisplit"``); from all scores with a corrected `alpha` (`Bonferroni`,
-        ``"bonferroni"``), or with limits that hold at all thresholds together (`SimultaneousBand`,
-        ``"band"``); from all scores without a correction, which gives no valid bound
+    threshold : float, str or threshold object, default SimultaneousBand()
+        The best of all thresholds, with limits that hold at all of them together
+        (`SimultaneousBand`, ``"band"``); a threshold that was fixed before the scores were seen (a
+        number, `FixedThreshold`); or the best one without a correction, which gives no valid bound
         (`ResubstitutionThreshold`).
     delta : float, default 0
         In [0, 1).
@@ -393,21 +331,17 @@ def audit_scores(
         The limits of the rates, see `epsilon_interval`; or the quantile of the posterior of
         epsilon under Jeffreys' prior, see `epsilon_posterior`. The latter is a larger bound, which
         is valid on average over that prior. (The prior gives an epsilon of 0 no weight: with
-        ``direction="both"`` the bound is never 0, even if nothing leaks.) To choose the threshold,
-        all methods except `ResubstitutionThreshold` then use the bound of ``"jeffreys"``, at a
-        fraction of the cost. A callable ``bound(tp, fp, fn, tn, *, delta, alpha, direction)``
-        returns lower bounds for arrays of counts.
+        ``direction="both"`` the bound is never 0, even if nothing leaks.) A callable ``bound(tp,
+        fp, fn, tn, *, delta, alpha, direction)`` returns lower bounds for arrays of counts. All but
+        the first bound epsilon at one threshold, and need one that was fixed beforehand.
     direction : {"both", "attack", "forward", "reverse"}, default "attack"
         The ratios that are included; see `epsilon_of_rates`. Only ``"both"`` uses scores that are
         smaller for members.
     clusters : pair of array_like, optional
         The model of each score, for members and for non-members, as numbers or strings. If given,
-        the correlation of errors within models is estimated, and splits keep models whole.
+        the correlation of errors within models is estimated.
     cluster_adjust : bool, default False
         Divide the counts of each rate by its design effect.
-    rng : None, int, numpy SeedSequence or Generator, default None
-        The seed of the splits. An int in [0, 2**64) is the key itself; None takes one from the
-        system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -418,19 +352,23 @@ def audit_scores(
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain, if there are too few scores to split, or
-        `cluster_adjust` is given without clusters.
+        If an argument is outside its domain, `method` does not bound epsilon at all thresholds
+        together and `threshold` is not fixed, or `cluster_adjust` is given without clusters.
 
     Warns
     -----
     ClusterWarning
-        If a design effect is above 1.2 and is not adjusted for.
+        If a design effect is above 1.2 and is not adjusted for, or if many scores occur more than
+        twice and `clusters` is not given.
 
     Notes
     -----
     The bounds assume independent scores, but scores of several examples in one model are dependent.
     To treat them as independent is a heuristic [1]_, not a theorem. So is the adjustment, which
-    divides counts by the increase of the variance due to the correlation.
+    divides counts by the increase of the variance due to the correlation. Copies of a record have
+    equal scores. They are suspected if there are more than 20 different scores, and more than 5 %
+    of the scores of a kind occur more than twice, unless the scores are rounded to four decimals or
+    of half precision.
 
     References
     ----------
@@ -444,7 +382,7 @@ def audit_scores(
     >>> import fermiac as fm
     >>> stream = fm.random.Stream(1)
     >>> members, nonmembers = stream.normal(2000) + 1.0, stream.normal(2000)
-    >>> a = fm.privacy.audit_scores(members, nonmembers, threshold=fm.privacy.MultiSplit(20), rng=0)
+    >>> a = fm.privacy.audit_scores(members, nonmembers)
     >>> b = fm.privacy.audit_scores(members, nonmembers, threshold=1.0)
     >>> a.valid, b.strategy
     (True, 'FixedThreshold(threshold=1.0)')
@@ -459,17 +397,14 @@ def audit_scores(
     direction = choice("direction", direction, DIRECTIONS)
     name = getattr(method, "__name__", "callable") if callable(method) else method
     if callable(method):
-        bound = guide = method
+        bound = method
     else:
-        bound = guide = _BOUNDS[choice("method", method, tuple(_BOUNDS))](n_threads)
-    if name == "bayes":
-        guide = _box("jeffreys", n_threads)
+        bound = _BOUNDS[choice("method", method, tuple(_BOUNDS))](n_threads)
     cluster_adjust = yes("cluster_adjust", cluster_adjust)
     if cluster_adjust and clusters is None:
         raise ArgumentError("cluster_adjust: True was given without clusters; give both or none")
     models = None if clusters is None else take_clusters(clusters, some.size, others.size)
-    key = key_of(rng) if strategy.random else 0
-    auditor = Auditor(bound, guide, delta, direction, cluster_adjust, key, name)
+    auditor = Auditor(bound, delta, direction, cluster_adjust, name)
     found = strategy._bound(auditor, Scores(some, others, models), alpha)
     upper = None
     if strategy.has_upper and method == "bayes":
@@ -483,7 +418,7 @@ def audit_scores(
             method=name,
             direction=direction,
         )
-    notes = []
+    notes = [] if models is not None else copies(some, others)
     for rate, effect in (found.effects or {}).items():
         if effect["effect"] > LARGE_EFFECT and not cluster_adjust:
             notes.append(
@@ -507,6 +442,6 @@ def audit_scores(
         clusters=found.effects,
         roc=curve_of(some, others),
         warnings=tuple(notes),
-        **provenance(settings, time.perf_counter() - began, key if strategy.random else None),
+        **provenance(settings, time.perf_counter() - began),
     )
     return warned(result, ClusterWarning)

@@ -24,4 +24,4 @@ pub use bootstrap::{Bootstrap, bootstrap};
 pub use gaussian::{Gaussian, gdp_delta, gdp_epsilon, gdp_mu};
 pub use intervals::{Counts, Method, Sides, intervals};
 pub use rates::{Direction, Rate, advantage_bound, delta_of, epsilon_of};
-pub use roc::{Curve, Statistic, split};
+pub use roc::{Curve, Statistic};

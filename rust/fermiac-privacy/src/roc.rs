@@ -1,4 +1,4 @@
-//! The ROC curve of attack scores: counts at all thresholds by one sort, areas, splits of scores.
+//! The ROC curve of attack scores: counts at all thresholds by one sort, areas.
 
 use fermiac_base::Result;
 use fermiac_base::alloc::{room, vec_of};
@@ -170,20 +170,6 @@ pub(super) fn tpr_at(
     (t + share * (next_t - t)) / members
 }
 
-/// A mask of the `n_first` of `n` units that are in the first part of split `index`. The `block`
-/// says which kind of units is split: 0x5300 to 0x53ff in the domain of privacy are for splits.
-pub fn split(key: u64, index: u64, block: u8, n: usize, n_first: usize) -> Result<Vec<bool>> {
-    let mut stream = Stream::new(key, Domain::Privacy, index, 0x5300 | u32::from(block));
-    let mut order = room("n", n)?;
-    order.extend(0..n);
-    let mut first = vec_of("n", false, n)?;
-    for i in 0..n_first.min(n) {
-        order.swap(i, i + stream.below((n - i) as u64) as usize);
-        first[order[i]] = true;
-    }
-    Ok(first)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -231,17 +217,5 @@ mod tests {
         let hull = curve.hull();
         assert_eq!((hull[0], hull[hull.len() - 1]), (0, curve.tp.len() - 1));
         assert!(curve.area(hull) >= curve.area(0..curve.tp.len()));
-    }
-
-    #[test]
-    fn splits_have_their_size_and_are_even() {
-        let mut seen = [0.0_f64; 10];
-        for index in 0..20_000 {
-            let first = split(7, index, 0, 10, 3).unwrap();
-            assert_eq!(first.iter().filter(|f| **f).count(), 3);
-            first.iter().zip(&mut seen).filter(|(f, _)| **f).for_each(|(_, s)| *s += 1.0);
-        }
-        let sd = (20_000.0_f64 * 0.3 * 0.7).sqrt();
-        assert!(seen.iter().all(|s| (s - 6000.0).abs() < 5.0 * sd), "{seen:?}");
     }
 }

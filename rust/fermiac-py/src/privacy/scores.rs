@@ -3,7 +3,7 @@
 use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
 use fermiac_privacy::ranks::{Pairs, curve_pairs, shifts};
-use fermiac_privacy::{Curve, Statistic, bootstrap, split};
+use fermiac_privacy::{Curve, Statistic, bootstrap};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -11,7 +11,6 @@ use pyo3::prelude::*;
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(privacy_roc, m)?)?;
-    m.add_function(wrap_pyfunction!(privacy_split, m)?)?;
     m.add_function(wrap_pyfunction!(privacy_rank_replicates, m)?)?;
     m.add_function(wrap_pyfunction!(privacy_bootstrap, m)?)
 }
@@ -40,21 +39,6 @@ fn privacy_roc<'py>(
     let hull = PyArray1::from_iter(py, hull.into_iter().map(|k| k as i64));
     let thresholds = PyArray1::from_vec(py, curve.thresholds);
     Ok((thresholds, whole(curve.tp), whole(curve.fp), hull, areas.0, areas.1))
-}
-
-/// A mask of the `n_first` of `n` units in the first part of split `index`; `block` says which kind
-/// of units is split.
-#[door]
-#[pyfunction]
-fn privacy_split(
-    py: Python<'_>,
-    key: u64,
-    index: u64,
-    block: u8,
-    n: usize,
-    n_first: usize,
-) -> PyResult<Bound<'_, PyArray1<bool>>> {
-    Ok(PyArray1::from_vec(py, check(py, split(key, index, block, n, n_first))?))
 }
 
 type Bootstrapped<'py> = (f64, Bound<'py, PyArray1<f64>>, f64);
