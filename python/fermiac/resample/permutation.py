@@ -347,9 +347,9 @@ def permutation_test(
             made: Any = found
             return made  # type: ignore[no-any-return]
         if named == "mean" and not (standardised and kind == "independent"):
-            shown = {"statistic": found["statistic"]}
-            shown |= {} if adjusted else {"null": found["null"]}
-            found |= restored("mean", shown, unit)
+            # Of several columns, and of studentised means, no sums are kept.
+            names = ["statistic"] if wide or adjusted or standardised else ["statistic", "null"]
+            found |= restored("mean", {name: found[name] for name in names}, unit)
         result = PermutationTest(
             kind=kind,
             alternative=side,
