@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fermiac.errors import NumericalError
 
-__all__ = ["exponents", "restored", "scaled"]
+__all__ = ["exponents", "is_ordinary", "restored", "scaled"]
 
 Array = NDArray[np.float64]
 #: Exponents are multiples of this. Data within 2**±50 are used as they are, which keeps their whole
@@ -36,9 +36,14 @@ def exponents(x: Array, axis: int | tuple[int, ...] | None = None) -> Any:
     return _STEP * np.rint(found / _STEP).astype(np.int64)
 
 
+def is_ordinary(e: Any) -> bool:
+    """Return whether all exponents are 0."""
+    return not e if isinstance(e, int) else not np.asarray(e).any()
+
+
 def scaled(x: Array, e: Any) -> Array:
     """Return x / 2**e; `x` itself if all exponents are 0."""
-    return np.ldexp(x, np.negative(e)) if np.any(e) else x
+    return x if is_ordinary(e) else np.ldexp(x, np.negative(e))
 
 
 def restored(statistic: str, fields: Mapping[str, Any], e: Any) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def restored(statistic: str, fields: Mapping[str, Any], e: Any) -> dict[str, Any
 
     A field that is out of the range of doubles is an error, as is a standard error that vanishes.
     """
-    if not np.any(e):
+    if is_ordinary(e):
         return dict(fields)
     found: dict[str, Any] = {}
     for name, value in fields.items():

@@ -114,11 +114,12 @@ def psis(
     each = np.ascontiguousarray(np.broadcast_to(size, len(columns)))
     threads = resolve_threads(n_threads)
     log_weights, khat = _core.diagnostics_psis(columns, each, yes("normalize", normalize), threads)
-    for j in np.flatnonzero(np.isnan(khat)) if columns.shape[1] > 1 else ():
+    alone = np.isnan(khat) if columns.shape[1] > 1 else np.zeros(khat.size, bool)
+    for j in np.flatnonzero(alone):
         second, first = np.partition(columns[j], -2)[-2:] / 2
-        if second - first < _NOTHING / 2:
-            khat[j] = np.inf
-    if np.isposinf(khat).any():
+        alone[j] = second - first < _NOTHING / 2
+    if alone.any():
+        khat[alone] = np.inf
         warnings.warn(
             "log_ratios: one weight has all of the sum, so an average over the weights is one "
             "value; draw from a law closer to the target",

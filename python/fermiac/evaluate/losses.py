@@ -112,7 +112,8 @@ class Loss:
                 degree = 2
             else:
                 mean = _mean_distance(truth, value)
-            return float(restored("loss", {"mean": mean}, degree * e)["mean"])
+            name = "mean over all pairs"
+            return float(restored("loss", {name: mean}, degree * e)[name])
         guess = np.asarray(predicted)
         shifts = min(n, max(_PAIRS // n, 1))
         if shifts < n:

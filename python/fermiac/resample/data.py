@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.classes import encoded, place_of
-from fermiac._base.exponents import exponents, scaled
+from fermiac._base.exponents import exponents, is_ordinary, scaled
 from fermiac._base.validate import all_finite, choice, listed, real_numbers, shown, taken, yes
 from fermiac.errors import ArgumentError
 from fermiac.resample.prepare import check_samples, core_columns, core_parameters
@@ -120,7 +120,7 @@ class Data:
 
     def exponents_of(self, statistic: Statistic) -> Any:
         """Return the exponents of the unit of a statistic: a number, or one for each output."""
-        if not any(np.any(e) for e in self.exponents):
+        if all(map(is_ordinary, self.exponents)):
             return 0
         if statistic.kind == "regression":
             (x, y), design = self.exponents, self.samples[0]
@@ -255,7 +255,7 @@ def take(
             raise ArgumentError(
                 f"{name}: {len(sample)} observations given; {least} are needed at least{of}"
             )
-    if statistic is not None and statistic.of_cells and n_classes == 2:
+    if statistic is not None and statistic.of_cells and coded:
         for name, sample in zip(names, samples, strict=False):
             if not ((sample == 0) | (sample == 1)).all():
                 raise ArgumentError(
@@ -301,7 +301,7 @@ def _coded(
     if len(given) == 1:
         table = taken("x", given[0])
         pairs = list(table.T) if table.ndim == 2 and table.shape[1] == 2 else given
-    if len(pairs) != 2:
+    if len(pairs) != 2 or (positive is None and all(map(_is_coded, pairs))):
         return given, {}, 2
     labels, codes = encoded("x", pairs)
     broken = [label for label in labels if isinstance(label, float) and not label.is_integer()]
@@ -323,6 +323,13 @@ def _coded(
     place = place_of(positive, labels)
     flags = [np.where(np.isnan(code), np.nan, code == place) for code in codes]
     return flags, {"positive": labels[place]}, 2
+
+
+def _is_coded(given: Any) -> bool:
+    """Return whether labels are those of the core, 0 and 1."""
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
+        return False
+    return bool(((given == 0) | (given == 1)).all())
 
 
 def _sample(name: str, given: Any) -> Array:
