@@ -321,6 +321,21 @@ def test_tolerance_is_in_the_unit_of_the_data() -> None:
     assert tight.mc_error.max() <= 0.03 * 2.0**500
 
 
+def test_whole_numbers_in_any_unit() -> None:
+    whole = np.rint(9 * np.append(X, Y))
+    for c in (0.37, np.pi, 1e200, 1e-307):
+        for test in ((whole[:20], whole[20:]), whole):
+            plain = resample.permutation_test(test)
+            given = tuple(x * c for x in test) if isinstance(test, tuple) else test * c
+            p = resample.permutation_test(given)
+            assert p.method == plain.method == "shift"
+            assert p.pvalue == plain.pvalue
+        ends = [
+            resample.bootstrap(whole * f, "mean", method="percentile").upper / f for f in (1.0, c)
+        ]
+        assert ends[1] == pytest.approx(ends[0], rel=1e-13)
+
+
 def test_studentised_means_of_tiny_data() -> None:
     a, b = _STREAM.normal(9), _STREAM.normal(8) + 0.9
     p, *others = (

@@ -29,6 +29,9 @@ def exponents(x: Array, axis: int | tuple[int, ...] | None = None) -> Any:
     It is an int, or with an axis an array of the other axes.
     """
     if axis is None:
+        # The sum of squares shows in one pass that the largest is between 2**-49 and 2**50.
+        if 2.0**-98 * x.size <= np.vdot(x, x) < 2.0**100:
+            return 0
         large = max(float(x.max()), -float(x.min()))
         return _STEP * round(math.frexp(large)[1] / _STEP) if math.isfinite(large) else 0
     sizes = np.asarray(np.maximum(x.max(axis), -x.min(axis)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -114,12 +115,8 @@ def psis(
     each = np.ascontiguousarray(np.broadcast_to(size, len(columns)))
     threads = resolve_threads(n_threads)
     log_weights, khat = _core.diagnostics_psis(columns, each, yes("normalize", normalize), threads)
-    alone = np.isnan(khat) if columns.shape[1] > 1 else np.zeros(khat.size, bool)
-    for j in np.flatnonzero(alone):
-        second, first = np.partition(columns[j], -2)[-2:] / 2
-        alone[j] = second - first < _NOTHING / 2
-    if alone.any():
-        khat[alone] = np.inf
+    # A sum is NaN if any term is.
+    if columns.shape[1] > 1 and math.isnan(sum(khat.tolist())) and _find_alone(columns, khat):
         warnings.warn(
             "log_ratios: one weight has all of the sum, so an average over the weights is one "
             "value; draw from a law closer to the target",
@@ -129,6 +126,15 @@ def psis(
     if values.ndim == 1:
         return log_weights[0], float(khat[0])
     return log_weights.T, khat
+
+
+def _find_alone(columns: Array, khat: Array) -> bool:
+    """Set k-hat to inf where one weight has all of the sum, and return whether any has."""
+    for j in np.flatnonzero(np.isnan(khat)):
+        second, first = np.partition(columns[j], -2)[-2:] / 2
+        if second - first < _NOTHING / 2:
+            khat[j] = np.inf
+    return bool(np.isposinf(khat).any())
 
 
 def khat_threshold(n: int) -> float:

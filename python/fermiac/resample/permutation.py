@@ -17,7 +17,7 @@ from fermiac._base import layout as fit
 from fermiac._base.binomial import clopper_pearson
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.exponents import exponents, restored, scaled
+from fermiac._base.exponents import exponents, is_ordinary, restored, scaled
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, taken, whole, yes
 from fermiac.errors import ArgumentError
@@ -437,8 +437,11 @@ def _ordinary(design: _Design) -> tuple[_Design, Any]:
     """Return the design of data in their own unit, and the exponents of the columns."""
     kind, blocks, firsts, other = design.core
     unit = exponents(design.y, 0) if design.y.shape[1] > 1 else exponents(design.y)
+    of_other = 0 if other is None else exponents(other)
+    if is_ordinary(unit) and not of_other:
+        return design, unit
     if other is not None:
-        other = scaled(other, exponents(other))
+        other = scaled(other, of_other)
     return design._replace(core=(kind, blocks, firsts, other), y=scaled(design.y, unit)), unit
 
 
