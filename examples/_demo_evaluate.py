@@ -109,16 +109,12 @@ def tumours(path: Path, seed: int) -> tuple[list[Row], list[str]]:
         len(test),
     )  # fmt: skip
     a, b = ((s[test] > 0) == y[test] for s in of)
-    table = [
-        [int((a & b).sum()), int((a & ~b).sum())],
-        [int((~a & b).sum()), int((~a & ~b).sum())],
-    ]
     right = fm.resample.bootstrap(a.astype(float), "mean", rng=seed)
     lines = [
         f"  30 and 5 measurements of {len(test)} tumours: areas {d.auc[0]:.3f} and "
         f"{d.auc[1]:.3f}, DeLong p = {d.pvalue:.3f}",
         f"  right about {a.sum()} and {b.sum()} of them: McNemar "
-        f"p = {fm.evaluate.mcnemar(table).pvalue:.3f}; the first about a share of "
+        f"p = {fm.evaluate.mcnemar(a, b).pvalue:.3f}; the first about a share of "
         f"{right.estimate:.3f}, 95 % from {right.lower:.3f} to {right.upper:.3f}",
     ]
     return [row], lines

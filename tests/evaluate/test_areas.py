@@ -89,3 +89,44 @@ def test_wrong_arguments(y: Any, s: Any) -> None:
         auc(y, s)
     with pytest.raises(ArgumentError):
         auc_difference(y, s, s)
+
+
+def test_two_labels_of_any_type() -> None:
+    names, columns = np.array(["no", "yes"]), np.stack([FIRST, SECOND], axis=1)
+    plain, difference = auc(Y, columns), auc_difference(Y, FIRST, SECOND)
+    assert plain.settings["positive"] == 1
+    for labels, later in (
+        (names[Y], "yes"),
+        (names[Y].astype(object), "yes"),
+        (np.array(Y) == 1, True),
+        (np.array(Y) - 3, -2),
+        ([0.5 * y for y in Y], 0.5),
+    ):
+        a, d = auc(labels, columns), auc_difference(labels, FIRST, SECOND)
+        np.testing.assert_array_equal(
+            [a.auc, a.lower, a.upper], [plain.auc, plain.lower, plain.upper]
+        )
+        assert (d.difference, d.pvalue) == (difference.difference, difference.pvalue)
+        assert a.settings["positive"] == d.settings["positive"] == later
+    other = auc(names[Y], FIRST, positive="no")
+    assert (other.settings["positive"], other.n_positive) == ("no", 5)
+    assert other.auc == pytest.approx(1 - auc(Y, FIRST).auc)
+    assert auc_difference(names[Y], FIRST, SECOND, positive="no").difference == pytest.approx(-0.1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "text"),
+    [
+        (["a", "b", "c", "a", "b", "c", "a", "b", "c"], None, r"3 labels \('a', 'b', 'c'\) given"),
+        (np.array(["no", "yes"])[Y], "maybe", "'maybe' given, .* among the labels 'no', 'yes'"),
+        (Y, 2, "2 given, which is not among the labels 0, 1"),
+        (np.ones(9), None, "9 positives and 0 negatives"),
+        ([None, *Y[1:]], None, "cannot be compared"),
+        ([np.nan, *Y[1:]], None, "NaN given"),
+    ],
+)
+def test_bad_labels(labels: Any, positive: Any, text: str) -> None:
+    for call in (lambda: auc(labels, FIRST, positive=positive),
+                 lambda: auc_difference(labels, FIRST, SECOND, positive=positive)):  # fmt: skip
+        with pytest.raises(ArgumentError, match=text):
+            call()

@@ -143,3 +143,30 @@ def test_equal_learners_are_rejected_at_the_level() -> None:
     assert level["f"] < 0.16
     assert level["t"] < 0.16
     assert level["plain"] > 0.35
+
+
+def test_mcnemar_of_two_vectors() -> None:
+    stream = fm.random.Stream(2)
+    a, b = stream.uniform(200) < 0.8, stream.uniform(200) < 0.7
+    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    for method in ("mid-p", "exact", "chi2"):
+        known = mcnemar(table, method=method)
+        for first, second in ((a, b), (a.tolist(), b.astype(int)), (a.astype(float), b)):
+            t = mcnemar(first, second, method=method)
+            assert (t.statistic, t.pvalue) == (known.statistic, known.pvalue)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "text"),
+    [
+        ([True, False], [True], r"vectors of shapes \(2,\) and \(1,\)"),
+        ([[True, False]], [[True, False]], "vectors of shapes"),
+        ([0.5, 1], [True, True], "table: 0 and 1"),
+        ([True, True], ["yes", "no"], "right: 0 and 1"),
+        ([True, True], [2, 0], "right: 0 and 1"),
+        ([], [], "table: 0 and 1"),
+    ],
+)
+def test_bad_vectors(a: Any, b: Any, text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        mcnemar(a, b)

@@ -299,3 +299,10 @@ def test_pinned_values() -> None:
     m = multifidelity(MODELS, UNIT, 300, COSTS, method="mfmc", rng=0)
     assert m.mean == pytest.approx(0.1671446650489611, rel=1e-9)
     assert m.n_runs.tolist() == [127, 798, 3749, 16122, 90374]
+
+
+def test_a_tolerance_near_the_largest_double() -> None:
+    huge, large = (multifidelity(MODELS, UNIT, costs=COSTS, atol=a, check=False, rng=0)
+                   for a in (1e308, 10.0))  # fmt: skip
+    assert huge.mean == large.mean
+    assert huge.converged

@@ -114,7 +114,8 @@ def test_units_of_whole_numbers_and_decimals() -> None:
     assert laws.unit_of(np.array([1.0, -3.0, 8.0])) == 1.0
     assert laws.unit_of(np.array([0.1, -3.7, 8.0])) == 0.1
     assert laws.unit_of(np.array([0.125, 2.0])) == 0.001
-    assert laws.unit_of(np.array([1 / 3, 2.0])) is None
+    assert laws.unit_of(np.array([1 / 3, 2.0])) == pytest.approx(1 / 3)
+    assert laws.unit_of(np.array([1.0, 2**0.5])) is None
     assert laws.unit_of(np.append(np.ones(100), np.pi)) is None
     # Means of 200 decimals have atoms 0.0005 apart.
     x = np.round(fm.random.Stream(1).normal(200), 1)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 __all__ = ["Level", "ends", "level", "quantile", "share_below"]
 
 Array = NDArray[np.float64]
+#: The share of the range of the replicates below which a difference is rounding.
+_SAME = 1e-12
 
 
 class Level(NamedTuple):
@@ -38,9 +40,13 @@ def quantile(ordered: Array, p: float) -> float:
 
 
 def share_below(ordered: Array, estimate: float) -> float:
-    """Return the share of the replicates below the estimate, with half of those equal to it."""
-    places = (np.searchsorted(ordered, estimate, side) for side in ("left", "right"))
-    return 0.5 * float(sum(places)) / ordered.size
+    """Return the share of the replicates below the estimate, with half of those equal to it.
+
+    Values that differ by rounding are equal, so that the unit of the data does not matter.
+    """
+    near = _SAME * float(ordered[-1] - ordered[0])
+    below = np.searchsorted(ordered, estimate - near)
+    return 0.5 * float(below + np.searchsorted(ordered, estimate + near, "right")) / ordered.size
 
 
 def level(z0: float, acceleration: float, z: float) -> Level:

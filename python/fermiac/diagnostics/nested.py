@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.exponents import exponents, scaled
 from fermiac._base.validate import choice, real_numbers, whole
 from fermiac.errors import ArgumentError
 from fermiac.special import betainc, ndtri
@@ -131,6 +132,7 @@ def _blocks(columns: Array) -> list[slice]:
 
 def _scores(x: Array, method: str) -> list[Array]:
     """Return the quantities whose figures are compared, in place of (chains, draws, columns)."""
+    x = scaled(x, exponents(x, (0, 1)))
     if method == "unsplit":
         # A common factor has no influence, and squares of huge numbers would overflow.
         size = np.abs(x).max(axis=(0, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import real_numbers, whole, yes
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, WeightWarning
 
 __all__ = ["khat_threshold", "psis"]
 
 Array = NDArray[np.float64]
+#: The logarithm of a ratio of weights that is 0 as a double.
+_NOTHING = -746.0
 
 
 def psis(
@@ -51,7 +55,8 @@ def psis(
     khat : float or ndarray, shape (columns,)
         The shape: the fitted tail has moments of order below 1 / k-hat. Averages are unreliable
         above `khat_threshold`, and their mean does not exist above 1. The shape is -inf if all
-        weights of the tail are equal. It is NaN if no Pareto law is fitted: for fewer than 30
+        weights of the tail are equal, and inf if one weight has all of the sum, up to rounding. It
+        is NaN if no Pareto law is fitted: for fewer than 30
         values, or if a quarter of the tail lies at its lower end, as when most weights are 0. In
         these cases nothing is smoothed.
 
@@ -60,6 +65,11 @@ def psis(
     ArgumentError
         If `log_ratios` has another shape, holds NaN or +inf, or has a column of -inf alone, or if
         `r_eff` is not positive.
+
+    Warns
+    -----
+    WeightWarning
+        If one weight has all of the sum.
 
     Notes
     -----
@@ -105,9 +115,26 @@ def psis(
     each = np.ascontiguousarray(np.broadcast_to(size, len(columns)))
     threads = resolve_threads(n_threads)
     log_weights, khat = _core.diagnostics_psis(columns, each, yes("normalize", normalize), threads)
+    # A sum is NaN if any term is.
+    if columns.shape[1] > 1 and math.isnan(sum(khat.tolist())) and _find_alone(columns, khat):
+        warnings.warn(
+            "log_ratios: one weight has all of the sum, so an average over the weights is one "
+            "value; draw from a law closer to the target",
+            WeightWarning,
+            stacklevel=2,
+        )
     if values.ndim == 1:
         return log_weights[0], float(khat[0])
     return log_weights.T, khat
+
+
+def _find_alone(columns: Array, khat: Array) -> bool:
+    """Set k-hat to inf where one weight has all of the sum, and return whether any has."""
+    for j in np.flatnonzero(np.isnan(khat)):
+        second, first = np.partition(columns[j], -2)[-2:] / 2
+        if second - first < _NOTHING / 2:
+            khat[j] = np.inf
+    return bool(np.isposinf(khat).any())
 
 
 def khat_threshold(n: int) -> float:

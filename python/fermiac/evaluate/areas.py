@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.validate import numbers, probability, taken
+from fermiac._base.classes import encoded, listing, place_of
+from fermiac._base.validate import numbers, probability
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.evaluate.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
@@ -148,21 +149,23 @@ class AreaDifference(Result):
         return of_figures(self._figures(), [self._first_line()], foot=foot)
 
 
-def labels_of(y: Any) -> NDArray[np.bool_]:
-    """Return labels of 0 and 1 as booleans, both of which occur."""
-    given = taken("y", y)
-    if given.dtype.kind not in "biuf" or given.ndim != 1 or not np.isin(given, (0, 1)).all():
+def labels_of(y: Any, positive: Any) -> tuple[NDArray[np.bool_], Any]:
+    """Return whether each of two labels is the positive one, and that label."""
+    labels, (codes,) = encoded("y", [y])
+    if codes.ndim != 1 or np.isnan(codes).any() or len(labels) > 2:
+        found = "NaN" if np.isnan(codes).any() else f"{len(labels)} labels ({listing(labels)})"
         raise ArgumentError(
-            f"y: an array of type {given.dtype} and shape {given.shape} given; labels 0 and 1 (or "
-            "False and True) of shape (n,) are needed"
+            f"y: an array of shape {codes.shape} with {found} given; two labels of shape (n,) are "
+            "needed, such as 0 and 1"
         )
-    flags = given.astype(bool)
+    place = place_of(positive, labels)
+    flags = codes == place
     if flags.sum() < 2 or (~flags).sum() < 2:
         raise ArgumentError(
             f"y: {int(flags.sum())} positives and {int((~flags).sum())} negatives given; two of "
             "each are needed"
         )
-    return flags
+    return flags, labels[place]
 
 
 def _scores(name: str, s: Any, n: int) -> Array:
@@ -190,15 +193,18 @@ def _delong(y: NDArray[np.bool_], scores: Array) -> tuple[Array, Array]:
 
 
 @public
-def auc(y: ArrayLike, s: ArrayLike, *, prob: float = 0.95) -> AreaEstimate:
+def auc(y: ArrayLike, s: ArrayLike, *, positive: Any = None, prob: float = 0.95) -> AreaEstimate:
     """Return areas under ROC curves with their covariance [1]_, in O(n log n) by midranks [2]_.
 
     Parameters
     ----------
     y : array_like, shape (n,)
-        Labels 0 and 1.
+        Two labels, of numbers, booleans or text.
     s : array_like, shape (n,) or (n, k)
-        Scores, of one model or of several; larger ones point to label 1. Ties count half.
+        Scores, of one model or of several; larger ones point to the positive label. Ties count
+        half.
+    positive : label, optional
+        The positive label. Default: the later one in sorted order, such as 1, True or "yes".
     prob : float, default 0.95
         The confidence of the intervals, above 0 and below 1.
 
@@ -244,7 +250,7 @@ def auc(y: ArrayLike, s: ArrayLike, *, prob: float = 0.95) -> AreaEstimate:
     from scipy.special import expit, logit, ndtri
 
     began = time.perf_counter()
-    flags = labels_of(y)
+    flags, label = labels_of(y, positive)
     scores = _scores("s", s, flags.size)
     level = probability("prob", prob)
     areas, cov = _delong(flags, scores)
@@ -278,7 +284,7 @@ def auc(y: ArrayLike, s: ArrayLike, *, prob: float = 0.95) -> AreaEstimate:
         prob=level,
         n_positive=n,
         n_negative=m,
-        **provenance({"prob": level}, began),
+        **provenance({"prob": level, "positive": label}, began),
     )
     warn(found, result)
     return result
@@ -286,16 +292,18 @@ def auc(y: ArrayLike, s: ArrayLike, *, prob: float = 0.95) -> AreaEstimate:
 
 @public
 def auc_difference(
-    y: ArrayLike, s1: ArrayLike, s2: ArrayLike, *, prob: float = 0.95
+    y: ArrayLike, s1: ArrayLike, s2: ArrayLike, *, positive: Any = None, prob: float = 0.95
 ) -> AreaDifference:
     """Return the difference of the areas of two models on the same examples, by DeLong's test [1]_.
 
     Parameters
     ----------
     y : array_like, shape (n,)
-        Labels 0 and 1.
+        Two labels, of numbers, booleans or text.
     s1, s2 : array_like, shape (n,)
         The scores of both models.
+    positive : label, optional
+        The positive label. Default: the later one in sorted order, such as 1, True or "yes".
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
 
@@ -336,7 +344,7 @@ def auc_difference(
     from scipy.special import ndtr, ndtri
 
     began = time.perf_counter()
-    flags = labels_of(y)
+    flags, label = labels_of(y, positive)
     columns = [_scores(name, s, flags.size) for name, s in (("s1", s1), ("s2", s2))]
     if any(c.shape[1] != 1 for c in columns):
         raise ArgumentError("s1: scores of several models given; one model each is needed")
@@ -366,7 +374,7 @@ def auc_difference(
         prob=level,
         auc=areas,
         cov=cov,
-        **provenance({"prob": level}, began),
+        **provenance({"prob": level, "positive": label}, began),
     )
     warn(found, result)
     return result

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
+from fermiac._base.exponents import exponents, restored, scaled
 from fermiac._base.validate import numbers, positive, probability
 from fermiac.errors import ArgumentError
 from fermiac.evaluate.provenance import provenance
@@ -168,18 +169,18 @@ def correlated_posterior(
         )
     ratio = positive("test_train_ratio", test_train_ratio)
     ends = _region(rope)
-    df = float(d.size - 1)
+    df, unit = float(d.size - 1), exponents(d)
+    d, inside = scaled(d, unit), scaled(ends, unit)
     mean, scale = float(d.mean()), math.sqrt((1 / d.size + ratio) * float(d.var(ddof=1)))
     if scale > 0:
         below, above = (
-            float(stdtr(df, (ends[0] - mean) / scale)),
-            float(stdtr(df, (mean - ends[1]) / scale)),
+            float(stdtr(df, (inside[0] - mean) / scale)),
+            float(stdtr(df, (mean - inside[1]) / scale)),
         )
     else:
-        below, above = float(mean < ends[0]), float(mean > ends[1])
+        below, above = float(mean < inside[0]), float(mean > inside[1])
     return LearnerPosterior(
-        mean=mean,
-        scale=scale,
+        **restored("posterior", {"mean": mean, "scale": scale}, unit),
         df=df,
         prob_second=below,
         prob_equivalent=max(1.0 - below - above, 0.0),

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
+from fermiac._base.exponents import exponents, restored, scaled
 from fermiac._base.validate import choice, numbers, probability, real, real_numbers, require
-from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.errors import ArgumentError, FermiacWarning, NumericalError
 from fermiac.evaluate.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary, of_figures
@@ -166,17 +167,18 @@ class Tally(NamedTuple):
 
     def plus(self, counts: Array, losses: Array) -> Self:
         """Return the sums with one more resample; losses of drawn examples are 0."""
-        mean = float(losses.sum() / losses.size)
-        del self.means[self.size :]
-        self.means.append(mean)
-        return type(self)(
-            self.left + (counts == 0),
-            self.losses + losses,
-            self.drawn + counts,
-            self.weighted + mean * counts,
-            self.means,
-            self.size + 1,
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(losses.sum() / losses.size)
+            del self.means[self.size :]
+            self.means.append(mean)
+            return type(self)(
+                self.left + (counts == 0),
+                self.losses + losses,
+                self.drawn + counts,
+                self.weighted + mean * counts,
+                self.means,
+                self.size + 1,
+            )
 
 
 class _Rate(NamedTuple):
@@ -219,12 +221,24 @@ def error_rate(
     method: str,
     loss: str,
     provenance: dict[str, Any],
+    unit: int = 0,
 ) -> ErrorRate:
-    """Return the error rate from sums over resamples and the losses of the fit to all examples."""
+    """Return the error rate from sums over resamples and the losses of the fit to all examples.
+
+    The losses were divided by 2**unit.
+    """
+    if not np.isfinite([tally.losses, tally.weighted]).all():
+        raise NumericalError(
+            f"loss: the sums of {loss!r} losses are too large for a double; give the truths in "
+            "another unit"
+        )
     n, b = resubstitution.size, tally.size
+    e = exponents(np.append(tally.means[:b], resubstitution))
+    resubstitution, gamma = scaled(resubstitution, e), float(scaled(np.array(gamma), e))
+    sums, weighted = scaled(tally.losses, e), scaled(tally.weighted, e)
     known = tally.left > 0
     losses = np.full(n, np.nan)
-    losses[known] = tally.losses[known] / tally.left[known]
+    losses[known] = sums[known] / tally.left[known]
     out_of_bag = float(losses[known].mean())
     training = float(resubstitution.mean())
     rate = combined(training, out_of_bag, gamma, method)
@@ -233,8 +247,8 @@ def error_rate(
         # The share of the examples that a resample leaves out, and for each example the covariance
         # of its number of draws with the loss of the resample.
         share = float(tally.left.mean() / b)
-        means = np.array(tally.means[:b])
-        cov = (tally.weighted - tally.drawn * means.mean()) / b
+        means = scaled(np.array(tally.means[:b]), e)
+        cov = (weighted - tally.drawn * means.mean()) / b
         off = np.where(known, losses - out_of_bag, 0.0)
         influence = rate.by_out_of_bag * ((2 + 1 / (n - 1)) * off / n + cov / share)
         influence += rate.by_resubstitution * (resubstitution - training) / n
@@ -244,18 +258,21 @@ def error_rate(
         noise_share = min(noise / variance, 1.0) if variance > 0 else 0.0
         stderr = math.sqrt(variance if noise_share > _NOISY else variance * (1 - noise_share))
         mc_error = abs(rate.by_out_of_bag) * math.sqrt(spread / b) / share
+    numbers = {
+        "estimate": rate.estimate,
+        "stderr": stderr,
+        "mc_error": mc_error,
+        "resubstitution": training,
+        "out_of_bag": out_of_bag,
+        "no_information": gamma,
+        "losses": losses,
+    }
     return ErrorRate(
-        estimate=rate.estimate,
-        stderr=stderr,
+        **restored("loss", numbers, e + unit),
         noise_share=noise_share,
-        mc_error=mc_error,
         method=method,
         loss=loss,
-        resubstitution=training,
-        out_of_bag=out_of_bag,
-        no_information=gamma,
         overfitting=rate.overfitting,
-        losses=losses,
         n_resamples=b,
         **provenance,
     )
@@ -382,6 +399,9 @@ def error_from_losses(
     gamma = real("no_information", no_information)
     if not (drawn == 0).any():
         raise ArgumentError("counts: every example is in every resample; none is out of bag")
+    left = np.where((drawn == 0) & np.isfinite(table), table, 0.0)
+    unit = exponents(np.append(left, training))
+    training, gamma = scaled(training, unit), float(scaled(np.array(gamma), unit))
     tally = Tally.empty(n)
     for row, count in zip(table, drawn, strict=True):
         kept = np.where(count == 0, row, 0.0)
@@ -390,9 +410,10 @@ def error_from_losses(
                 "losses: a loss that is not finite was given for an example that the resample "
                 "leaves out; finite losses are needed"
             )
-        tally = tally.plus(count, kept)
+        tally = tally.plus(count, scaled(kept, unit))
     settings = {"method": chosen}
-    result = error_rate(tally, training, gamma, chosen, "given", provenance(settings, began))
+    made = provenance(settings, began)
+    result = error_rate(tally, training, gamma, chosen, "given", made, unit)
     found = findings(result)
     warn(found, result)
     return result

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.ask import ask
+from fermiac._base.exponents import exponents, restored, scaled
 from fermiac._base.validate import choice, shown
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError, NumericalError, TargetError
 from fermiac.random.stream import Stream
 
 __all__ = ["Loss", "LossName", "loss_of"]
@@ -50,8 +51,7 @@ class Loss:
                 _require_same_kind(y, guess)
                 values = guess != y
             else:
-                off = _real("y", y) - _real("the prediction", guess)
-                values = off * off if self.name == "squared" else np.abs(off)
+                values = self._distances(_real("y", y), _real("the prediction", guess))
         try:
             losses = np.array(values, np.float64)  # a copy: it may be the same array each time
         except Exception as error:
@@ -68,6 +68,21 @@ class Loss:
                 "loss: it returned values that are not finite; finite ones are needed"
             )
         return losses
+
+    def _distances(self, y: Array, guess: Array) -> Array:
+        """Return absolute or squared differences of finite numbers."""
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            off = y - guess
+            values = off * off if self.name == "squared" else np.abs(off)
+        # Differences beyond the rounding of the numbers themselves.
+        apart = np.abs(off) > 1e-8 * np.maximum(np.abs(y), np.abs(guess))
+        lost = np.isinf(values) | ((values == 0) & apart)
+        if (lost & np.isfinite(y) & np.isfinite(guess)).any():
+            raise NumericalError(
+                f"loss: a {self.name!r} loss is out of the range of doubles; give the truths in "
+                "another unit"
+            )
+        return values
 
     def no_information(self, y: NDArray[Any], predicted: Any, key: int) -> float:
         """Return the mean loss over all pairs of a truth and a prediction.
@@ -91,9 +106,15 @@ class Loss:
                 ]
                 return float(1 - (counts[0] / n) @ (counts[1] / n))
             truth, value = _real("y", y), _real("the prediction", guess)
+            e = exponents(np.append(truth, value))
+            truth, value, degree = scaled(truth, e), scaled(value, e), 1
             if self.name == "squared":
-                return float(truth.var() + value.var() + (truth.mean() - value.mean()) ** 2)
-            return _mean_distance(truth, value)
+                mean = truth.var() + value.var() + (truth.mean() - value.mean()) ** 2
+                degree = 2
+            else:
+                mean = _mean_distance(truth, value)
+            name = "mean over all pairs"
+            return float(restored("loss", {name: mean}, degree * e)[name])
         guess = np.asarray(predicted)
         shifts = min(n, max(_PAIRS // n, 1))
         if shifts < n:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
+from fermiac._base.exponents import exponents, scaled
 from fermiac._base.validate import choice, numbers, positive, require, taken
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.evaluate.provenance import provenance
@@ -84,14 +85,19 @@ def _flags(name: str, x: ArrayLike) -> Array:
 
 
 @public
-def mcnemar(table: ArrayLike, *, method: McNemarMethod = "mid-p") -> ModelTest:
+def mcnemar(
+    table: ArrayLike, right: ArrayLike | None = None, *, method: McNemarMethod = "mid-p"
+) -> ModelTest:
     """Test whether two models are right equally often on the same examples [1]_.
 
     Parameters
     ----------
-    table : array_like, shape (2, 2)
+    table : array_like, shape (2, 2), or (n,) with `right`
         Counts of examples: both right, only the first right, only the second right, both wrong, as
-        [[both, first], [second, neither]].
+        [[both, first], [second, neither]]. With `right`: whether the first model was right about
+        each of n examples.
+    right : array_like, shape (n,), optional
+        Whether the second model was right about each of them.
     method : {"mid-p", "exact", "chi2"}, default "mid-p"
         The binomial test with half of the probability of the observed count [2]_, the exact one,
         which is conservative, or the chi-squared approximation without correction.
@@ -103,7 +109,8 @@ def mcnemar(table: ArrayLike, *, method: McNemarMethod = "mid-p") -> ModelTest:
     Raises
     ------
     ArgumentError
-        If the table does not hold counts.
+        If the table does not hold counts, or the vectors are not boolean (or 0 and 1) and of the
+        same length.
 
     References
     ----------
@@ -119,11 +126,24 @@ def mcnemar(table: ArrayLike, *, method: McNemarMethod = "mid-p") -> ModelTest:
     >>> t = fm.evaluate.mcnemar([[794, 86], [150, 570]])
     >>> f"{t.pvalue:.4g}"
     '2.893e-05'
+    >>> right_a, right_b = [True, True, False, True, True], [True, False, False, False, True]
+    >>> fm.evaluate.mcnemar(right_a, right_b).pvalue
+    0.25
     """
     from scipy.special import bdtr, chdtrc
 
     began = time.perf_counter()
     chosen = choice("method", method, ("mid-p", "exact", "chi2"))
+    if right is not None:
+        first, second = _flags("table", table), _flags("right", right)
+        if first.ndim != 1 or first.shape != second.shape:
+            raise ArgumentError(
+                f"right: vectors of shapes {first.shape} and {second.shape} given; whether each "
+                "model was right is needed for the same examples, twice (n,)"
+            )
+        both, only, examples = float(first @ second), float(first.sum()), float(first.size)
+        other = float(second.sum())
+        table = [[both, only - both], [other - both, examples - only - other + both]]
     counts = numbers("table", table)
     if counts.shape != (2, 2):
         raise ArgumentError(f"table: an array of shape {counts.shape} given; (2, 2) is needed")
@@ -299,6 +319,7 @@ def resampled_ttest(
         )
     else:
         ratio = positive("test_train_ratio", test_train_ratio)
+    d = scaled(d, exponents(d))
     error = math.sqrt((1 / d.size + ratio) * float(d.var(ddof=1)))
     t = _over(float(d.mean()), error)
     name = "Nadeau-Bengio" if chosen == "corrected" else "plain"
@@ -356,6 +377,7 @@ def five_by_two_cv(differences: ArrayLike, *, method: FiveByTwo = "f") -> ModelT
             f"differences: an array of shape {d.shape} given; finite numbers of shape (5, 2) are "
             "needed"
         )
+    d = scaled(d, exponents(d))
     spread = float(((d - d.mean(1, keepdims=True)) ** 2).sum())
     if chosen == "t":
         t = _over(float(d[0, 0]), math.sqrt(spread / 5))

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.exponents import exponents, scaled
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import choice, listed, positive, real_numbers, shown, whole, yes
 from fermiac._base.variables import Params
@@ -543,8 +544,10 @@ class _Job:
         assert self._covs is not None
         assert self._weights is not None
         assert self._tolerance is not None
-        unit = self._least**2 * float((self._weights > 0).sum())
-        cost = plan.product / unit if unit > 0 else math.inf
+        e = exponents(np.array([self._least]))
+        unit = float(scaled(np.array(self._least), e)) ** 2 * float((self._weights > 0).sum())
+        with np.errstate(over="ignore"):
+            cost = float(np.ldexp(plan.product / unit, -2 * e)) if unit > 0 else math.inf
         cost = min(max(cost, _TRUTH * costs[0]), most)
         if not cost < 2.0**61 * costs.min():
             raise ArgumentError(
@@ -560,7 +563,7 @@ class _Job:
             mean, variances = self._found.mean, np.diag(self._found.cov)
             rtol, atol = self._tolerance
             allowed = np.maximum(atol, rtol * np.abs(mean))
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 over = np.where(variances > 0, variances / allowed**2, 0.0).max()
             if over <= 1:
                 self._converged = True

@@ -15,13 +15,13 @@ from fermiac._base.validate import (
     RngLike,
     choice,
     key_of,
-    positive,
     probability,
     shown,
     taken,
     whole,
     yes,
 )
+from fermiac._base.validate import positive as above_zero
 from fermiac.errors import ArgumentError
 from fermiac.resample.callables import Function, StatisticFunction
 from fermiac.resample.data import Data, Labels, OnNan, take
@@ -30,6 +30,7 @@ from fermiac.resample.problem import Problem
 from fermiac.resample.result import Bootstrap
 from fermiac.resample.run import run
 from fermiac.resample.schemes import SCHEMES, Replay, Scheme, SchemeName
+from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.runs.replicates import Drawing, Replicates
 
@@ -55,6 +56,7 @@ def bootstrap(
     clusters: Labels = None,
     scheme: SchemeName | Scheme = "iid",
     indices: ArrayLike | None = None,
+    positive: Any = None,
     weights: bool = False,
     batch: int | None = None,
     jackknife_groups: int | None = None,
@@ -84,15 +86,16 @@ def bootstrap(
         (tau-b), ``"cov"``, ``"ratio_of_means"``, ``"slope_through_origin"`` (Σxy / Σx²). Of
         ``(X, y)``: ``"ols"``, the coefficients of least squares with a constant first, and
         ``"logistic"``, those of a logistic regression, one step of Newton's method from the fit of
-        the data. Of pairs (truth, guess) of 0 and 1: ``"accuracy"``, ``"precision"``,
-        ``"recall"``, ``"f1"``, ``"mcc"``, ``"kappa"``. Of (truth, probability): ``"brier"``,
-        ``"log_loss"``. Of (outcome, score) or (outcome, score, event): ``"concordance"``, the share
-        of comparable pairs whose larger outcome has the larger score. Of two samples ``(a, b)``:
-        ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``, ``"welch_t"``, and ``"auc"`` or
-        ``"mann_whitney"``, the probability that an observation of a is above one of b. A callable
-        takes a batch of resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several for several
-        samples, and returns (b,) or (b, k). A C pointer and a torch module take rows with all
-        numbers of a resample; see `fermiac.targets.native` and `fermiac.targets.torch`.
+        the data. Of pairs (truth, guess) of labels, which are text, booleans or whole numbers:
+        ``"accuracy"``, ``"precision"``, ``"recall"``, ``"f1"``, ``"mcc"``, ``"kappa"``. Of (truth,
+        probability): ``"brier"``, ``"log_loss"``. Of (outcome, score) or (outcome, score, event):
+        ``"concordance"``, the share of comparable pairs whose larger outcome has the larger score.
+        Of two samples ``(a, b)``: ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``,
+        ``"welch_t"``, and ``"auc"`` or ``"mann_whitney"``, the probability that an observation of a
+        is above one of b. A callable takes a batch of resamples, ``f(batch)`` with shape (b, n) or
+        (b, n, d), several for several samples, and returns (b,) or (b, k). A C pointer and a torch
+        module take rows with all numbers of a resample; see `fermiac.targets.native` and
+        `fermiac.targets.torch`.
     n_resamples : int, default 9999
         The number of resamples. None are drawn if the law of the statistic is known.
     method : str, default "auto"
@@ -127,6 +130,10 @@ def bootstrap(
         and `Parametric` draws from a fitted distribution.
     indices : array_like of int, shape (B, n), optional
         Given resamples, as indices of observations; nothing is drawn.
+    positive : label, optional
+        For ``"precision"``, ``"recall"`` and ``"f1"``: the class that counts, which all others are
+        compared with. Default: of two classes the later one in sorted order; of more, the mean over
+        the classes.
     weights : bool, default False
         Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n), instead
         of resamples. The Bayesian bootstrap of a callable needs it.
@@ -170,6 +177,8 @@ def bootstrap(
     ------
     ArgumentError
         If an argument is outside its domain, or data and statistic do not fit.
+    NumericalError
+        If the statistic of huge or tiny data, or its interval, is out of the range of doubles.
     CheckpointError
         If a file of the store is damaged or belongs to another call, or cannot be written.
     TargetError
@@ -242,9 +251,15 @@ def bootstrap(
         None if jackknife_groups is None else whole("jackknife_groups", jackknife_groups, 2, 2**31)
     )
     known = None if exact is None else yes("exact", exact)
-    limit = None if tolerance is None else positive("tolerance", tolerance)
+    limit = None if tolerance is None else above_zero("tolerance", tolerance)
     key = key_of(rng)
-    data = take(x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan)
+    data = take(
+        x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan,
+        positive=positive,
+    )  # fmt: skip
+    if chosen is not None and data.classes > 2:
+        statistic, chosen = OfClasses(chosen.name, data.classes), None
+        weighted = kind.name == "bayesian"
     if indices is not None:
         kind, n = _replay(indices, data, kind, limit)
     if chosen is not None:
@@ -288,6 +303,7 @@ def bootstrap(
         "weights": weighted,
         "exact": known,
         "tolerance": limit,
+        **data.labels,
     }
     return run(
         problem,

@@ -18,6 +18,7 @@ from fermiac.random import Stream
 from fermiac.resample.data import Data
 from fermiac.resample.schemes import Parametric, Replay, Scheme
 from fermiac.resample.series import most_orders
+from fermiac.resample.several_classes import OfClasses
 from fermiac.targets.builtin import BuiltinIntegrand
 from fermiac.targets.conversion import adapted
 from fermiac.targets.density import LogDensity
@@ -131,6 +132,11 @@ class Function:
         many = first.ndim == 2
         width = first.shape[1] if many else 1
         return cls(f, weighted, batch, data, groups, many, width), first.reshape(-1)
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+        return self.f.name if isinstance(self.f, OfClasses) else "function"
 
     @property
     def shortens(self) -> bool:

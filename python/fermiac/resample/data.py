@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.classes import encoded, place_of
+from fermiac._base.exponents import exponents, is_ordinary, scaled
 from fermiac._base.validate import all_finite, choice, listed, real_numbers, shown, taken, yes
 from fermiac.errors import ArgumentError
 from fermiac.resample.prepare import check_samples, core_columns, core_parameters
@@ -78,12 +80,19 @@ class Prepared(NamedTuple):
 class Data:
     """Checked samples, and the units that are drawn from them."""
 
+    #: The samples, for a named statistic divided by powers of two.
     samples: tuple[Array, ...]
     paired: bool
     #: Codes of the strata and of the clusters of all observations, sample after sample.
     strata: Codes | None
     clusters: Codes | None
     units: Units
+    #: The samples as they were given, and the exponents of the powers of two.
+    given: tuple[Array, ...]
+    exponents: tuple[Any, ...]
+    #: What the numbers of labels stand for, and the number of classes if there are more than two.
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    classes: int = 2
 
     @property
     def plain(self) -> bool:
@@ -99,11 +108,28 @@ class Data:
         """Return a statistic of the data as the core takes it."""
         known = self.__dict__.setdefault("_prepared", {})
         if statistic not in known:
-            parameters = core_parameters(statistic, self.samples)
+            parameters = core_parameters(statistic, self.samples, self._exponent(statistic))
             columns = core_columns(statistic, parameters, self.samples, self.samples[0].ndim)
             known[statistic] = Prepared(statistic.core, parameters, columns)
         found: Prepared = known[statistic]
         return found
+
+    def _exponent(self, statistic: Statistic) -> int:
+        """Return the exponent of a statistic whose columns share one, such as Huber's."""
+        return int(self.exponents[0]) if statistic.core == "huber" else 0
+
+    def exponents_of(self, statistic: Statistic) -> Any:
+        """Return the exponents of the unit of a statistic: a number, or one for each output."""
+        if all(map(is_ordinary, self.exponents)):
+            return 0
+        if statistic.kind == "regression":
+            (x, y), design = self.exponents, self.samples[0]
+            return np.append(y, y - np.broadcast_to(x, design.reshape(len(design), -1).shape[1]))
+        return sum(d * e for d, e in zip(statistic.degrees, self.exponents, strict=False))
+
+    def scaled(self, samples: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return samples in the unit of the data."""
+        return tuple(scaled(x, e) for x, e in zip(samples, self.exponents, strict=True))
 
     def columns(self, statistic: Statistic) -> list[Array]:
         """Return the columns of a statistic, as the core takes them."""
@@ -161,7 +187,7 @@ class Data:
     def saved(self) -> Mapping[str, Any]:
         """Return the fields of a result that hold the data."""
         return {
-            "data": self.samples,
+            "data": self.given,
             "paired": self.paired,
             "strata": self.strata,
             "clusters": self.clusters,
@@ -176,8 +202,13 @@ def take(
     strata: Any = None,
     clusters: Any = None,
     on_nan: OnNan = "raise",
+    positive: Any = None,
+    coded: bool = False,
 ) -> Data:
-    """Return checked data; a statistic that is None is a callable, which takes any shape."""
+    """Return checked data; a statistic that is None is a callable, which takes any shape.
+
+    Labels of classes are replaced by numbers, unless they are `coded` already.
+    """
     paired = yes("paired", paired)
     policy = choice("on_nan", on_nan, ("raise", "omit"))
     given = list(x) if isinstance(x, tuple) else [x]
@@ -187,6 +218,15 @@ def take(
         )
     if len(given) == 1:
         paired = False
+    labels: dict[str, Any] = {}
+    n_classes = 2
+    if statistic is not None and statistic.of_cells and not coded:
+        given, labels, n_classes = _coded(given, statistic, positive)
+    elif positive is not None:
+        raise ArgumentError(
+            f"positive: {shown(positive)} given; it is for statistics of labels: 'precision', "
+            "'recall' and 'f1'"
+        )
     names = ["x"] if len(given) == 1 else [f"x[{i}]" for i in range(len(given))]
     samples = [_sample(name, sample) for name, sample in zip(names, given, strict=True)]
     if statistic is not None:
@@ -215,7 +255,7 @@ def take(
             raise ArgumentError(
                 f"{name}: {len(sample)} observations given; {least} are needed at least{of}"
             )
-    if statistic is not None and statistic.of_cells:
+    if statistic is not None and statistic.of_cells and coded:
         for name, sample in zip(names, samples, strict=False):
             if not ((sample == 0) | (sample == 1)).all():
                 raise ArgumentError(
@@ -229,7 +269,67 @@ def take(
     if statistic is not None:
         check_samples(statistic, samples)
     units = units_of([len(samples[0])] if paired else [len(s) for s in samples], levels, groups)
-    return Data(tuple(samples), paired, levels, groups, units)
+    own = tuple(samples)
+    if statistic is None or not statistic.degrees:
+        return Data(own, paired, levels, groups, units, own, (0,) * len(own), labels, n_classes)
+    found = _exponents(statistic, own)
+    shifted = tuple(scaled(x, e) for x, e in zip(own, found, strict=True))
+    return Data(shifted, paired, levels, groups, units, own, found)
+
+
+def _exponents(statistic: Statistic, samples: tuple[Array, ...]) -> tuple[Any, ...]:
+    """Return the exponents of each sample; columns that are not compared have their own."""
+    if statistic.kind == "two":
+        return (exponents(np.concatenate(samples)),) * 2
+    if statistic.core == "huber":
+        return (exponents(samples[0]),)
+    found = tuple(exponents(x, 0) if x.ndim > 1 else exponents(x) for x in samples)
+    return (found[0], 0) if statistic.name == "logistic" else found
+
+
+def _coded(
+    given: list[Any], statistic: Statistic, positive: Any
+) -> tuple[list[Any], dict[str, Any], int]:
+    """Return pairs of labels as numbers, what these stand for, and the number of classes."""
+    name = statistic.name
+    if positive is not None and name not in ("precision", "recall", "f1"):
+        raise ArgumentError(
+            f"positive: {shown(positive)} given with {name!r}, which treats all labels alike; it "
+            "is for 'precision', 'recall' and 'f1'"
+        )
+    pairs = given
+    if len(given) == 1:
+        table = taken("x", given[0])
+        pairs = list(table.T) if table.ndim == 2 and table.shape[1] == 2 else given
+    if len(pairs) != 2 or (positive is None and all(map(_is_coded, pairs))):
+        return given, {}, 2
+    labels, codes = encoded("x", pairs)
+    broken = [label for label in labels if isinstance(label, float) and not label.is_integer()]
+    if broken:
+        raise ArgumentError(
+            f"x: {broken[0]:g} given; {name!r} takes pairs (truth, guess) of labels: text, "
+            "booleans or whole numbers"
+        )
+    if positive is None and all(label in (0, 1) for label in labels):
+        return given, {}, 2
+    if positive is None and len(labels) > 2:
+        if codes[0].shape != codes[1].shape:
+            return codes, {}, 2  # refused later
+        if name == "accuracy":
+            # NaN stays NaN.
+            return [1 + 0 * codes[0], (codes[0] == codes[1]) + 0 * codes[1]], {}, 2
+        average = {} if name in ("kappa", "mcc") else {"average": "macro"}
+        return codes, {"labels": labels, **average}, len(labels)
+    place = place_of(positive, labels)
+    flags = [np.where(np.isnan(code), np.nan, code == place) for code in codes]
+    return flags, {"positive": labels[place]}, 2
+
+
+def _is_coded(given: Any) -> bool:
+    """Return whether labels are those of the core, 0 and 1."""
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
+        return False
+    return bool(((given == 0) | (given == 1)).all())
 
 
 def _sample(name: str, given: Any) -> Array:

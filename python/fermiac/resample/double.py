@@ -14,6 +14,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.exponents import exponents, restored, scaled
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, key_of, probability, whole
 from fermiac.distributions.law import subkey
@@ -22,6 +23,7 @@ from fermiac.resample.callables import Function, StatisticFunction
 from fermiac.resample.data import Data, Labels, OnNan, Prepared, Units, take
 from fermiac.resample.leave_one_out import full
 from fermiac.resample.schemes import IID
+from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.resample.text import headline, table
 from fermiac.results.result import Finding, Result, warn
@@ -200,6 +202,8 @@ def double_bootstrap(
     ------
     ArgumentError
         If an argument is outside its domain, or data and statistic do not fit.
+    NumericalError
+        If a figure of huge or tiny data is out of the range of doubles.
     CheckpointError
         If a file of the store is damaged or belongs to another call, or cannot be written.
     TargetError
@@ -251,29 +255,40 @@ def double_bootstrap(
     key = key_of(rng)
     workers = resolve_threads(n_threads)
     data = take(x, statistic=chosen, paired=paired, strata=strata, on_nan=on_nan)
-    evaluate = _Called(statistic, data) if chosen is None else _Native(data, chosen)
     name = chosen.name if chosen is not None else "function"
+    if chosen is not None and data.classes > 2:
+        statistic, chosen = OfClasses(chosen.name, data.classes), None
+    evaluate = _Called(statistic, data) if chosen is None else _Native(data, chosen)
     k = evaluate.point.size
     values, positions = np.empty((outer, k)), np.empty((outer, k))
-    settings = {"statistic": name, "n_resamples": outer, "n_inner": inner, "prob": level}
+    settings = {
+        "statistic": name,
+        "n_resamples": outer,
+        "n_inner": inner,
+        "prob": level,
+        **data.labels,
+    }
 
     def result(n: int, status: str) -> tuple[DoubleBootstrap, list[Finding]]:
         got = _Calibrated(values[:n], positions[:n], level, inner)
         doubts = got.doubts(name, data.units.n)
         one: Callable[[Array], Any] = np.asarray if evaluate.many else (lambda a: float(a[0]))
         shape: Callable[[Array], Array] = np.asarray if evaluate.many else (lambda a: a[..., 0])
+        numbers = {
+            "estimate": one(evaluate.point),
+            "stderr": one(got.stderr),
+            "lower": one(got.ends[0]),
+            "upper": one(got.ends[1]),
+            "plain_lower": one(got.plain[0]),
+            "plain_upper": one(got.plain[1]),
+            "mc_error": np.ascontiguousarray(shape(got.error)),
+            "replicates": np.ascontiguousarray(shape(values[:n])),
+        }
         made = DoubleBootstrap(
             statistic=name,
-            estimate=one(evaluate.point),
-            stderr=one(got.stderr),
-            lower=one(got.ends[0]),
-            upper=one(got.ends[1]),
-            plain_lower=one(got.plain[0]),
-            plain_upper=one(got.plain[1]),
+            **restored(name, numbers, evaluate.exponents),
             prob=level,
             levels=np.ascontiguousarray(shape(got.levels)),
-            mc_error=np.ascontiguousarray(shape(got.error)),
-            replicates=np.ascontiguousarray(shape(values[:n])),
             positions=np.ascontiguousarray(shape(positions[:n])),
             n_resamples=n,
             n_inner=inner,
@@ -371,6 +386,7 @@ class _Native:
     def __init__(self, data: Data, statistic: Statistic) -> None:
         self.data = data
         self.point = full(data, statistic).values
+        self.exponents = data.exponents_of(statistic)
         self.many = statistic.kind == "regression" or (
             statistic.kind == "one" and data.samples[0].ndim > 1
         )
@@ -405,8 +421,11 @@ class _Called:
     """A function of batches of resamples."""
 
     def __init__(self, f: Any, data: Data) -> None:
-        self._function, self.point = Function.of(f, False, None, data)
+        self._function, point = Function.of(f, False, None, data)
         self.many = self._function.many
+        own = exponents(point[None], 0)
+        self.exponents = own if self.many else int(own[0])
+        self.point = scaled(point, self.exponents)
         self.data = data
         units = data.units
         self._options = Units(units.strata, None, None, units.n).core(IID)
@@ -415,12 +434,12 @@ class _Called:
         """Return the statistic of a resample, and the position of the point in its resamples."""
         function, data, workers = self._function, self.data, resolve_threads(None)
         values = np.empty((inner, self.point.size))
-        own = function.values(data.rows(rows[None]))[0]
+        own = scaled(function.values(data.rows(rows[None]))[0], self.exponents)
         for at in range(0, inner, function.rows):
             now = min(function.rows, inner - at)
             flat, _ = _core.resample_rows(self._options, at, now, key, workers)
             values[at : at + now] = function.values(data.rows(rows[flat.reshape(now, -1)]))
-        return own, _below(values, self.point)
+        return own, _below(scaled(values, self.exponents), self.point)
 
 
 class _Calibrated:

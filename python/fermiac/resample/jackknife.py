@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
+from fermiac._base.exponents import restored, scaled
 from fermiac._base.validate import whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.resample.callables import Function, StatisticFunction
@@ -20,6 +21,7 @@ from fermiac.resample.data import Labels, OnNan, take
 from fermiac.resample.leave_one_out import acceleration, bias_of, stderr_of
 from fermiac.resample.problem import Problem
 from fermiac.resample.schemes import IID
+from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
@@ -135,6 +137,7 @@ def jackknife(
     strata: Labels = None,
     clusters: Labels = None,
     weights: bool = False,
+    positive: Any = None,
     jackknife_groups: int | None = None,
     executor: ExecutorLike | None = None,
     on_nan: OnNan = "raise",
@@ -154,6 +157,8 @@ def jackknife(
         A label for each observation; the observations of a cluster are left out together.
     weights : bool, default False
         Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n).
+    positive : label, optional
+        The class that counts in ``"precision"``, ``"recall"`` and ``"f1"``; see `bootstrap`.
     jackknife_groups : int, optional
         The number of groups of observations in each sample or stratum, at least 2, that are left
         out one at a time; for slow callables. Default: each observation alone.
@@ -171,6 +176,8 @@ def jackknife(
     ------
     ArgumentError
         If an argument is outside its domain, or data and statistic do not fit.
+    NumericalError
+        If a figure of huge or tiny data is out of the range of doubles.
     TargetError
         If a callable returns values of another shape.
 
@@ -201,7 +208,13 @@ def jackknife(
             f"jackknife_groups: {groups} given with the statistic {chosen.name!r}; it is for "
             "callables"
         )
-    data = take(x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan)
+    data = take(
+        x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan,
+        positive=positive,
+    )  # fmt: skip
+    if chosen is not None and data.classes > 2:
+        statistic, chosen = OfClasses(chosen.name, data.classes), None
+        weighted = False
     if chosen is not None:
         problem = Problem(data, chosen, IID, None)
     else:
@@ -216,7 +229,7 @@ def jackknife(
     if executor is None or chosen is not None:
         left = problem.left_out
     else:
-        left = _on_workers(function, executor)
+        left = scaled(_on_workers(function, executor), problem.exponents)
     n = len(left)
     influence = []
     for j, own in enumerate(all_of_it.influence):
@@ -236,18 +249,21 @@ def jackknife(
         shown = left[back]
     else:
         shown = left
+    numbers = {
+        "estimate": one(all_of_it.values),
+        "values": table(shown),
+        "stderr": one(stderr_of(left, data, groups)),
+        "bias": one(bias_of(left, all_of_it.values, data, groups)),
+        "influence": table(np.stack(influence, axis=1)),
+    }
     return Jackknife(
         statistic=problem.name,
-        estimate=one(all_of_it.values),
-        values=table(shown),
-        stderr=one(stderr_of(left, data, groups)),
-        bias=one(bias_of(left, all_of_it.values, data, groups)),
+        **restored(problem.name, numbers, problem.exponents),
         acceleration=one(acceleration(left, data, groups)),
-        influence=table(np.stack(influence, axis=1)),
         seed=None,
         version=_core.__version__,
         isa=_core.isa_level,
-        settings={"statistic": problem.name},
+        settings={"statistic": problem.name, **data.labels},
         n_evals=0 if chosen is not None else n + 1,
         wall_time=time.perf_counter() - began,
     )

@@ -24,6 +24,7 @@ __all__ = [
     "law_of_mean",
     "law_of_quantile",
     "law_of_ratio",
+    "spacing",
     "unit_of",
 ]
 
@@ -34,6 +35,8 @@ _CELLS, _WIDTH = 2**16, 20.0
 #: are accurate to 4e-7 standard errors. Roots use them for few observations as well, because each
 #: of their probabilities takes a grid.
 _FEWER_CELLS, _FEWER_FROM, _FEWER_UP_TO = 2**14, 1000, 20_000
+#: The largest number in units of a common unit that is searched for.
+_MOST_UNITS = 2**20
 #: The largest number of atoms of a law on a lattice.
 _MOST_ATOMS = 2**17
 #: The largest number of enumerated outcomes, and of observations of a sample for it.
@@ -147,15 +150,38 @@ def law_of_mean(parts: list[Array], unit: float | None = None) -> KnownLaw:
 
 
 def unit_of(x: Array) -> float | None:
-    """Return 1 for whole numbers, 0.1, 0.01 or 0.001 for decimals, and None otherwise."""
+    """Return 1 for whole numbers, 0.1, 0.01 or 0.001 for decimals, or another `spacing`."""
     for digits in range(4):
         y = x * 10.0**digits
         whole = np.rint(y)
         if (np.abs(y - whole) <= 4e-16 * np.abs(y)).all():
             return 10.0**-digits
         if digits == 0 and (np.abs(x[:64] * 1e3 - np.rint(x[:64] * 1e3)) > 1e-9).any():
+            break
+    return spacing(x)
+
+
+def spacing(x: Array) -> float | None:
+    """Return the largest unit of which all numbers are multiples, up to rounding, or None.
+
+    It is that of whole numbers after a change of units, and at most 2**20 times smaller than the
+    largest number.
+    """
+    largest = float(np.abs(x).max())
+    least = largest / _MOST_UNITS
+    unit = 0.0
+    for size in np.unique(np.abs(x[:64])).tolist():
+        # Euclid's algorithm, with remainders of either sign.
+        rest = size
+        while rest > 0.01 * least:
+            unit, rest = rest, abs(unit - rest * round(unit / rest))
+        if 0 < unit < least:
             return None
-    return None
+    if unit == 0:
+        return None
+    counts = np.rint(x / unit)
+    unit = float(np.abs(x).sum() / np.abs(counts).sum())
+    return unit if (np.abs(x - counts * unit) <= 2e-15 * largest).all() else None
 
 
 def _latticed(parts: list[Array], unit: float, atoms: int) -> KnownLaw:

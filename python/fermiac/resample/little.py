@@ -17,6 +17,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.exponents import exponents, restored, scaled
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, key_of, probability, real, shown, taken, whole
 from fermiac.distributions.law import subkey
@@ -410,6 +411,7 @@ class _Subsets:
                 samples if len(samples) > 1 else samples[0],
                 statistic=chosen,
                 paired=len(samples) > 1,
+                coded=True,
             )
         except ArgumentError as error:
             error.add_note(
@@ -430,7 +432,9 @@ class _Subsets:
             raise stopped
         point = full(data, chosen).values
         many = chosen.kind == "regression" or (chosen.kind == "one" and data.samples[0].ndim > 1)
-        return many, point, flat.reshape(n, point.size)
+        numbers = {"estimate": point, "replicates": flat.reshape(n, point.size)}
+        made = restored(chosen.name, numbers, data.exponents_of(chosen))
+        return many, made["estimate"], made["replicates"]
 
     def _of_function(
         self, data: Data, options: dict[str, Any], key: int, workers: int
@@ -497,7 +501,9 @@ def _result(
     sizes = np.array([division.rows(j).size for j in range(len(found))], float)
     # A partial result has fewer observations than the resamples.
     share = math.sqrt(used / sizes.sum())
-    points = np.stack([point for point, _ in found])
+    raw = np.stack([point for point, _ in found])
+    e: Any = exponents(raw, 0) if many else exponents(raw)
+    points, found = scaled(raw, e), [(scaled(a, e), scaled(b, e)) for a, b in found]
     weights = sizes / sizes.sum()
     estimate = weights @ points
     spreads = share * np.stack([np.std(values, axis=0, ddof=1) for _, values in found])
@@ -535,16 +541,20 @@ def _result(
         ))  # fmt: skip
     one: Callable[[Array], Any] = np.asarray if many else (lambda a: float(a[0]))
     shape: Callable[[Array], Array] = np.asarray if many else (lambda a: a[..., 0])
+    numbers = {
+        "estimate": one(estimate),
+        "stderr": one(stderr),
+        "lower": one(estimate + offsets[0]),
+        "upper": one(estimate + offsets[1]),
+        "mc_error": np.ascontiguousarray(shape(error)),
+        "subset_estimates": np.ascontiguousarray(shape(points)),
+        "subset_stderrs": np.ascontiguousarray(shape(spreads)),
+    }
+    name = str(settings["statistic"])
     made = LittleBootstraps(
-        statistic=str(settings["statistic"]),
-        estimate=one(estimate),
-        stderr=one(stderr),
-        lower=one(estimate + offsets[0]),
-        upper=one(estimate + offsets[1]),
+        statistic=name,
+        **restored(name, numbers, e),
         prob=level,
-        mc_error=np.ascontiguousarray(shape(error)),
-        subset_estimates=np.ascontiguousarray(shape(points)),
-        subset_stderrs=np.ascontiguousarray(shape(spreads)),
         n_used=int(sizes.sum()),
         n_subsets=s,
         subset_size=int(sizes.max()),

@@ -17,6 +17,7 @@ from fermiac._base import layout as fit
 from fermiac._base.binomial import clopper_pearson
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.exponents import exponents, is_ordinary, restored, scaled
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, taken, whole, yes
 from fermiac.errors import ArgumentError
@@ -243,6 +244,8 @@ def permutation_test(
     ------
     ArgumentError
         If an argument is outside its domain, or data and statistic do not fit.
+    NumericalError
+        If the statistic of huge data overflows.
     TargetError
         If a callable returns values of another shape.
     CheckpointError
@@ -297,6 +300,10 @@ def permutation_test(
     named = None if callable(statistic) else _named(statistic, kind)
     data = take(x, statistic=None, paired=kind == "pairs", strata=None, on_nan=on_nan)
     design = _design(data, kind, _codes(data, kind, blocks))
+    unit: Any = 0
+    if named in ("mean", "median", "pearson"):
+        # Ranks need no unit, and functions take the data as they are.
+        design, unit = _ordinary(design)
     settings = {
         "statistic": named or "function",
         "kind": kind,
@@ -339,6 +346,10 @@ def permutation_test(
         if isinstance(found, Replicates):
             made: Any = found
             return made  # type: ignore[no-any-return]
+        if named == "mean" and not (standardised and kind == "independent"):
+            # Of several columns, and of studentised means, no sums are kept.
+            names = ["statistic"] if wide or adjusted or standardised else ["statistic", "null"]
+            found |= restored("mean", {name: found[name] for name in names}, unit)
         result = PermutationTest(
             kind=kind,
             alternative=side,
@@ -420,6 +431,18 @@ def _design(data: Data, kind: str, codes: NDArray[np.int64] | None) -> _Design:
     other = samples[0][order] if kind == "pairs" else None
     core = {"independent": "groups", "signs": "signs", "pairs": "pairs"}[kind]
     return _Design(kind, (core, edges.tolist(), firsts, other), y[order], first)
+
+
+def _ordinary(design: _Design) -> tuple[_Design, Any]:
+    """Return the design of data in their own unit, and the exponents of the columns."""
+    kind, blocks, firsts, other = design.core
+    unit = exponents(design.y, 0) if design.y.shape[1] > 1 else exponents(design.y)
+    of_other = 0 if other is None else exponents(other)
+    if is_ordinary(unit) and not of_other:
+        return design, unit
+    if other is not None:
+        other = scaled(other, of_other)
+    return design._replace(core=(kind, blocks, firsts, other), y=scaled(design.y, unit)), unit
 
 
 def _of_column(

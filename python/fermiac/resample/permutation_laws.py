@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import ArgumentError
+from fermiac.resample.laws import spacing
 from fermiac.resample.tilted import log_upper_tail
 
 __all__ = ["LogTails", "Problem", "exact_tails", "problem_of"]
@@ -160,6 +161,12 @@ def _whole(values: Array) -> tuple[NDArray[np.int64], float] | None:
     return None
 
 
+def _spaced(values: Array) -> tuple[NDArray[np.int64], float] | None:
+    """Return integer scores and their unit, which is any number; see `spacing`."""
+    unit = spacing(values)
+    return None if unit is None else (np.rint(values / unit).astype(np.int64), unit)
+
+
 def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
     """Return the exact tails of a statistic, or None if its law is unknown or too large."""
     if problem.kind == "signs":
@@ -180,7 +187,10 @@ def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
             "middle", None, problem.y, problem.first, problem.observed, problem.near
         )
         return _of(upper, lower, "enumeration")
-    lattice = _whole(problem.y)
+    lattice, base = _whole(problem.y), 0.0
+    if lattice is None:
+        base = float(problem.y.min())
+        lattice = _spaced(problem.y - base)
     if lattice is None:
         return _group_tails(problem, 0.0)
     scores, unit = lattice
@@ -190,7 +200,8 @@ def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
     if n * m * largest > _MOST_SHIFTS:
         return _group_tails(problem, unit)
     law = _core.resample_rank_law(low.tolist(), m)
-    at = round(problem.observed / unit) - int(scores.min()) * problem.first
+    sum_ = problem.observed - base * problem.first
+    at = round(sum_ / unit) - int(scores.min()) * problem.first
     if flip:
         at = int(low.sum()) - at
     upper, lower = float(law[at:].sum()), float(law[: at + 1].sum())
@@ -269,7 +280,7 @@ def _sign_tails(problem: Problem) -> LogTails | None:
             "signs", None, np.ascontiguousarray(d), 0, problem.observed, problem.near
         )
         return _of(upper, lower, "enumeration")
-    lattice = _whole(d)
+    lattice = _whole(d) or _spaced(d)
     step = 0.0
     if lattice is not None:
         scores, unit = lattice

@@ -57,11 +57,20 @@ def design(x: Array, ndim: int) -> list[Array]:
     return [np.ones(columns[0].shape), *columns]
 
 
-def core_parameters(statistic: Statistic, samples: Sequence[Array]) -> list[float]:
-    """Return the parameters of the core; some are computed from the data."""
+def core_parameters(
+    statistic: Statistic, samples: Sequence[Array], exponent: int = 0
+) -> list[float]:
+    """Return the parameters of the core; some are computed from the data.
+
+    A scale that was given is divided by 2**exponent, as the data were.
+    """
     if statistic.core == "huber":
         if len(statistic.parameters) == 2:
-            return [statistic.parameters[0] * statistic.parameters[1]]
+            with np.errstate(over="ignore", under="ignore"):
+                own = float(np.ldexp(statistic.parameters[1], -exponent))
+            limits = np.finfo(float)
+            own = min(max(own, float(limits.tiny)), float(limits.max))
+            return [min(statistic.parameters[0] * own, float(limits.max))]
         x = samples[0]
         if x.ndim > 1:
             raise ArgumentError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
+from fermiac._base.exponents import exponents, scaled
 from fermiac.errors import ArgumentError
 from fermiac.resample.callables import Function
 from fermiac.resample.data import Data, take, units_of
@@ -81,7 +82,8 @@ class Problem:
         """Return the problem of a loaded result."""
         statistic = named(result.statistic, result.core, result.parameters)
         x = result.data[0] if len(result.data) == 1 else tuple(result.data)
-        data = take(x, statistic=statistic, paired=result.paired and statistic.kind != "pairs")
+        paired = result.paired and statistic.kind != "pairs"
+        data = take(x, statistic=statistic, paired=paired, coded=True)
         sizes = [len(data.samples[0])] if data.paired else list(data.sizes)
         for name, codes in (("strata", result.strata), ("clusters", result.clusters)):
             if codes is not None and codes.shape != (sum(sizes),):
@@ -217,7 +219,16 @@ class Problem:
     @property
     def name(self) -> str:
         """The name of the statistic."""
-        return self.statistic.name if isinstance(self.statistic, Statistic) else "function"
+        return self.statistic.name
+
+    @cached_property
+    def exponents(self) -> Any:
+        """The exponents of the unit of the statistic, in which all is computed."""
+        if isinstance(self.statistic, Statistic):
+            return self.data.exponents_of(self.statistic)
+        assert self.first is not None
+        found = exponents(self.first[None], 0)
+        return int(found[0]) if self.scalar else found
 
     @cached_property
     def full(self) -> Full:
@@ -225,7 +236,7 @@ class Problem:
         if isinstance(self.statistic, Statistic):
             return full(self.data, self.statistic)
         assert self.first is not None
-        return Full(self.first, [None] * self.first.size)
+        return Full(scaled(self.first, self.exponents), [None] * self.first.size)
 
     @property
     def groups(self) -> int | None:
@@ -237,7 +248,7 @@ class Problem:
         """The statistic with each unit left out, shape (units, k)."""
         if isinstance(self.statistic, Statistic):
             return leave_one_out(self.data, self.statistic, self.full, resolve_threads(None))
-        return self.statistic.leave_one_out()
+        return scaled(self.statistic.leave_one_out(), self.exponents)
 
     @cached_property
     def accelerations(self) -> Array:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
+from fermiac._base.exponents import scaled
 from fermiac._base.progress import Report
 from fermiac.resample.callables import counted, given_samples
 from fermiac.resample.prepare import core_columns
-from fermiac.resample.schemes import IID, Replay
+from fermiac.resample.schemes import IID, Parametric, Replay
 from fermiac.resample.statistics import Statistic
 from fermiac.runs.parts import identity_of_call
 from fermiac.runs.replicates import Drawing, Replicates, drawn, given_replicates
@@ -167,7 +168,7 @@ def draw(
                 report(done, n)
     except KeyboardInterrupt as error:
         stopped = error
-    return Drawn(values[:done], None, 0, stopped)
+    return Drawn(scaled(values[:done], problem.exponents), None, 0, stopped)
 
 
 def _by_parts(
@@ -198,6 +199,8 @@ def _by_parts(
                 )
             else:
                 samples = given_samples(problem.scheme, problem.data, first + done, b, key, workers)
+                if isinstance(problem.scheme, Parametric):
+                    samples = problem.data.scaled(samples)
                 ndim = problem.data.samples[0].ndim
                 made = core_columns(problem.statistic, parameters, samples, ndim)
                 flat, spread, deficient, stopped = _core.resample_of_samples(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.ask import ask
+from fermiac._base.exponents import exponents, restored, scaled
 from fermiac._base.progress import Report
 from fermiac._base.validate import choice, probability, real_numbers, shown, whole
 from fermiac.errors import ArgumentError
@@ -171,14 +172,18 @@ class Bootstrap(Result):
         """The covariance of the replicates, of shape (k, k), or their variance."""
         if len(self.replicates) < 2:
             if np.ndim(self.estimate) == 0:
-                return float(self.stderr) ** 2
+                e = exponents(np.atleast_1d(self.stderr))
+                square = scaled(np.asarray(self.stderr), e) ** 2
+                return float(restored(self.statistic, {"cov": square}, 2 * e)["cov"])
             raise ArgumentError(
                 "cov: there are no replicates, as the law is known exactly; extend the result first"
             )
-        if np.ndim(self.estimate) == 0:
-            return float(np.var(self.replicates, ddof=1))
-        k = np.size(self.estimate)
-        return np.asarray(np.cov(self.replicates, rowvar=False)).reshape(k, k)
+        e = exponents(self.replicates, 0)
+        values, k = scaled(self.replicates, e), np.size(self.estimate)
+        one = np.ndim(self.estimate) == 0
+        found = np.var(values, ddof=1) if one else np.cov(values, rowvar=False).reshape(k, k)
+        cov: float | Array = restored(self.statistic, {"cov": found}, np.add.outer(e, e))["cov"]
+        return cov
 
     def interval(self, prob: float | None = None, method: MethodName = "auto") -> Interval:
         """Return another interval from the same replicates.
@@ -212,10 +217,13 @@ class Bootstrap(Result):
         """
         level = self.prob if prob is None else probability("prob", prob)
         name = choice("method", method, METHODS)
-        made = self._again().intervals(
-            self.replicates, self.replicate_stderrs, name, level, self.seed or 0, None
-        )
-        return Interval(made.lower, made.upper)
+        problem, errors = self._again(), self.replicate_stderrs
+        e = problem.exponents
+        if errors is not None:
+            errors = scaled(errors, e)
+        values = scaled(self.replicates, e)
+        made = problem.intervals(values, errors, name, level, self.seed or 0, None)
+        return Interval(**restored(self.statistic, {"low": made.lower, "high": made.upper}, e))
 
     def extend(
         self,
@@ -327,11 +335,13 @@ class Bootstrap(Result):
             for p in (tail, 1 - tail)
         ]
         unwrap = (lambda a: float(a[0])) if values.ndim == 1 else np.asarray
+        e = exponents(values, 0)
+        spread = np.std(scaled(values, e), axis=0, ddof=1)
         return replace(
             self,
             statistic="function",
             estimate=unwrap(np.atleast_1d(point[0])),
-            stderr=unwrap(np.atleast_1d(np.std(values, axis=0, ddof=1))),
+            stderr=unwrap(np.atleast_1d(restored("transform", {"stderr": spread}, e)["stderr"])),
             bias=unwrap(np.atleast_1d(values.mean(0) - point[0])),
             lower=unwrap(np.atleast_1d(low)),
             upper=unwrap(np.atleast_1d(high)),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
+from fermiac._base.exponents import restored, scaled
 from fermiac._base.progress import Report, finish, reporter
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.resample.checks import doubts
@@ -63,10 +64,10 @@ def run(
     if problem.scheme.name in METHODS_OF and problem.scheme.name != "sieve":
         with_errors = chosen == "studentised"
     if start is not None:
-        values = start.replicates.reshape(-1, k)
+        values = scaled(start.replicates.reshape(-1, k), problem.exponents)
         errors = None
         if start.replicate_stderrs is not None:
-            errors = start.replicate_stderrs.reshape(-1, k)
+            errors = scaled(start.replicate_stderrs.reshape(-1, k), problem.exponents)
         with_errors = errors is not None or (not len(values) and with_errors)
     stopped: BaseException | None = None
     wanted = n_total if start is not None or problem.needs_replicates(chosen) else 0
@@ -112,7 +113,10 @@ def run(
             # If there are replicates, all figures are computed from them.
             outputs = [problem.output(j, values, errors, key, not len(values)) for j in range(k)]
             found_interval = problem.intervals(values, errors, name, prob, key, outputs)
-            worst = float(np.nanmax(found_interval.mc_error, initial=0.0))
+            worst = 0.0
+            if tolerance is not None:
+                noise = np.ldexp(found_interval.mc_error, problem.exponents)
+                worst = float(np.nanmax(noise, initial=0.0))
             if stopped is not None or tolerance is None or worst <= tolerance or not wanted:
                 break
             growth = min(max((worst / tolerance) ** 2 * 1.1, 1.5), 8.0)
@@ -176,18 +180,21 @@ def _result(
     one: Callable[[Array], Any] = (lambda a: float(a[0])) if problem.scalar else np.asarray
     native = problem.statistic if isinstance(problem.statistic, Statistic) else None
     shape: Callable[[Array], Array] = (lambda a: a[:, 0]) if problem.scalar else np.asarray
+    numbers = {
+        "estimate": one(problem.full.values),
+        "stderr": one(sds),
+        "bias": one(bias),
+        "lower": made.lower,
+        "upper": made.upper,
+        "mc_error": made.mc_error,
+        "replicates": np.ascontiguousarray(shape(values)),
+        "replicate_stderrs": None if errors is None else np.ascontiguousarray(shape(errors)),
+    }
     result = Bootstrap(
         statistic=problem.name,
-        estimate=one(problem.full.values),
-        stderr=one(sds),
-        bias=one(bias),
-        lower=made.lower,
-        upper=made.upper,
+        **restored(problem.name, numbers, problem.exponents),
         prob=prob,
         method=made.method,
-        mc_error=made.mc_error,
-        replicates=np.ascontiguousarray(shape(values)),
-        replicate_stderrs=None if errors is None else np.ascontiguousarray(shape(errors)),
         exact=made.exact,
         scheme=problem.scheme.name,
         scheme_parameters=problem.scheme.parameters,

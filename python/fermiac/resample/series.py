@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
+from fermiac._base.exponents import exponents, scaled
 from fermiac._base.validate import all_finite, real_numbers
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
@@ -257,7 +258,8 @@ def block_length(x: ArrayLike) -> BlockLength:
         )
     if not all_finite(given):
         raise ArgumentError("x: NaN or an infinity given; finite numbers are needed")
-    found = np.array([lengths(column) for column in given.reshape(len(given), -1).T])
+    table = given.reshape(len(given), -1)
+    found = np.array([lengths(column) for column in scaled(table, exponents(table, 0)).T])
     one: Any = (lambda a: float(a[0])) if given.ndim == 1 else np.ascontiguousarray
     return BlockLength(
         stationary=one(found[:, 0]),

@@ -32,6 +32,24 @@ __all__ = [
 Array = NDArray[np.float64]
 #: Statistics of a confusion table.
 CELLS = ("accuracy", "precision", "recall", "f1", "mcc", "kappa")
+#: The powers of the unit of each sample in statistics with squares or sums of the data.
+_DEGREES = {
+    **dict.fromkeys(
+        ("mean", "sd", "quantile", "iqr", "mad", "trimmed_mean", "huber", "mean_difference"), (1,)
+    ),
+    **dict.fromkeys(
+        ("skewness", "kurtosis", "autocorrelation", "mean_ratio", "cohen_d", "welch_t"), (0,)
+    ),
+    "var": (2,),
+    "pearson": (0, 0),
+    "cov": (1, 1),
+    "ratio_of_means": (1, -1),
+    "slope_through_origin": (-1, 1),
+    "ols": (-1, 1),
+    "logistic": (-1, 0),
+    "brier": (),
+    "log_loss": (),
+}
 StatisticName: TypeAlias = Literal[
     "mean",
     "var",
@@ -128,6 +146,11 @@ class Statistic:
     def of_cells(self) -> bool:
         """Whether it is a statistic of a confusion table."""
         return self.core in CELLS
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """The powers of the unit of each sample; () if it does not depend on units."""
+        return _DEGREES.get(self.name, _DEGREES.get(self.core, ()))
 
     @property
     def quantile(self) -> float | None:

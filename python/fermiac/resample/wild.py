@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
+from fermiac._base.exponents import restored, scaled
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import (
@@ -29,7 +30,7 @@ from fermiac._base.validate import (
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.random.stream import Stream
 from fermiac.resample.data import Data, Labels, take
-from fermiac.resample.statistics import resolved
+from fermiac.resample.statistics import STATISTICS
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
@@ -313,6 +314,8 @@ def wild_bootstrap(
     ArgumentError
         If an argument is outside its domain, the columns of X with a constant are linearly
         dependent, or there are at most as many observations as coefficients.
+    NumericalError
+        If a coefficient or its interval is out of the range of doubles.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` has the replicates so far, or is None.
 
@@ -365,7 +368,9 @@ def wild_bootstrap(
     level = probability("prob", prob)
     restricted = yes("restricted", restricted)
     key = key_of(rng)
-    fitted = _fitted(take(x, statistic=resolved("ols"), clusters=clusters))
+    least_squares = STATISTICS.resolve("ols")
+    data = take(x, statistic=least_squares, clusters=clusters)
+    fitted, unit = _fitted(data), data.exponents_of(least_squares)
     k, groups = fitted.estimate.size, len(fitted.starts)
     values = numbers("null", null)
     if values.shape not in ((), (k,)):
@@ -396,7 +401,7 @@ def wild_bootstrap(
         "null": np.broadcast_to(values, k).tolist(),
         "clusters": clusters is not None,
     }
-    distances = fitted.estimate - np.broadcast_to(values, k)
+    distances = fitted.estimate - scaled(np.broadcast_to(values, k), unit)
 
     def result(parts: list[_Parts], status: str) -> tuple[WildBootstrap, list[Finding]]:
         count = len(parts[0].first)
@@ -414,15 +419,18 @@ def wild_bootstrap(
         if exact:
             error[:] = 0.0
         doubts = _doubts(known, stderr, fitted, groups, clusters is not None, lower, upper)
+        numbers = {
+            "estimate": fitted.estimate,
+            "stderr": stderr,
+            "lower": lower,
+            "upper": upper,
+            "mc_error": error,
+        }
         made = WildBootstrap(
-            estimate=fitted.estimate,
-            stderr=stderr,
+            **restored("coefficients", numbers, unit),
             statistic=statistic,
             pvalue=pvalue,
-            lower=lower,
-            upper=upper,
             prob=level,
-            mc_error=error,
             names=known,
             multipliers=law.name,
             exact=exact,
