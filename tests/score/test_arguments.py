@@ -191,7 +191,8 @@ def test_no_rows_are_no_calls(integrator: str) -> None:
         rows = np.zeros((0, 3))
         more: dict[str, Any] = {} if integrator == "dop853" else {"brownian": True}
         assert fm.score.integrate(model, y0, rows, integrator, **more).shape == shape
-    assert fm.score.sample(model, 0, integrator=integrator, sigma_range=(0.1, 5.0)).shape == (0, 2)
+    none = fm.score.sample(model, 0, integrator=integrator, sigma_range=(0.1, 5.0))
+    assert none.draws.shape == (0, 2)
     assert model.calls == 0
 
 
@@ -209,7 +210,7 @@ def test_no_rows_are_no_calls_of_networks(on_device: bool) -> None:
         network, sigma_range=(0.1, 5.0), event_shape=(1, 4, 4), device="cpu", on_device=on_device
     )
     for integrator in ("dpmpp_2m", "ancestral", "dop853"):
-        assert fm.score.sample(model, 0, integrator=integrator).shape == (0, 1, 4, 4)
+        assert fm.score.sample(model, 0, integrator=integrator).draws.shape == (0, 1, 4, 4)
         y0 = np.zeros((0, 1, 4, 4))
         assert fm.score.integrate(model, y0, [5.0, 1.0], integrator).shape == y0.shape
         assert fm.score.integrate(model, y0, np.zeros((0, 3)), integrator).shape == y0.shape

@@ -116,6 +116,7 @@ def test_sharp_observations_are_met_and_the_rest_is_drawn(method: str) -> None:
     assert np.isnan(s.log_evidence)
 
 
+@pytest.mark.filterwarnings("ignore:sigma_range")
 def test_dps_goes_down_the_residual() -> None:
     """One step by hand."""
     grid, y = [2.0, 0.5, 0.0], np.array([1.0])

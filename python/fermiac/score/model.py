@@ -56,6 +56,8 @@ class Model:
     _needs_order: bool = False
     #: Whether a value depends on those of the run before it.
     _needs_run: bool = False
+    #: The distance between the farthest modes of the data, if it is known.
+    _diameter: float = 0.0
 
     @property
     def _event(self) -> tuple[int, ...] | None:

@@ -29,10 +29,10 @@ from fermiac._base.validate import (
     yes,
 )
 from fermiac.errors import ArgumentError
-from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint
 from fermiac.runs.executor import ExecutorLike
-from fermiac.score.arguments import as_model, range_of
+from fermiac.runs.loop import run_and_warn
+from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.executor_model import sharded_model
 from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
@@ -209,6 +209,10 @@ class _Power(Moves):
         self._total = float(exponents.sum())
         self.n_evals = 0
 
+    def laws(self) -> Sequence[Model]:
+        """Return the models of the laws."""
+        return self._models
+
     def replace_models(self, replaced: Callable[[Model], Model]) -> None:
         """Replace the models that denoise points."""
         self._models = [replaced(model) for model in self._models]
@@ -308,6 +312,7 @@ def run_particles(
     start = time.perf_counter()
     share = probability("ess_threshold", ess_threshold, zero=True, one=True)
     wanted = labels(names, shape[1])
+    laws = moves.laws()
     run = Run(moves, grid, shape, share, rng, checkpoint, {"method": label, **identity})
 
     def result(cloud: Cloud, status: str) -> Guided:
@@ -358,10 +363,9 @@ def run_particles(
             raise
         made = result(cloud, "complete")
         finish(report, run.n_steps, made)
-    found = collapse(made)
-    object.__setattr__(made, "warnings", tuple(text for _, text in found))
-    warn(found, made)
-    return made
+    high = float(grid[0])
+    found = collapse(made) + [f for law in laws for f in range_findings(law, high, shape[1])]
+    return run_and_warn(lambda: made, lambda made: list(dict.fromkeys(found)))
 
 
 def has_exact_weights(correct: bool | None, models: Sequence[Model]) -> bool:
