@@ -164,8 +164,8 @@ def range_findings(model: Model, high: float, dim: int) -> list[Finding]:
     if not high * (1 + SLACK) < needed < np.inf:
         return []
     text = (
-        f"sigma_range: its highest level {high:.4g} is not large against the data, so that pure noise "
-        "is far from the law there: modes may be missed, and densities are wrong; take about "
+        f"sigma_range: its highest level {high:.4g} is not large against the data, so that pure "
+        "noise is far from the law there: modes may be missed, and densities are wrong; take about "
         f"{needed:.2g} or more"
     )
     return [(ConvergenceWarning, text)]

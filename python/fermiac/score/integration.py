@@ -8,7 +8,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -303,6 +303,57 @@ def _with_callback(
     return y, sigma, np.stack(path) if keep_path else None
 
 
+_Schedule: TypeAlias = ScheduleName | Callable[[int, float, float], ArrayLike]
+
+
+class _Options(TypedDict, total=False):
+    """The arguments of `sample` that do not change the type of its result."""
+
+    final: Literal["zero", "min"]
+    nfe_budget: int | None
+    rng: RngLike
+    first_row: int
+    brownian: bool | tuple[float, float]
+    threshold: float | Threshold | None
+    on_nan: Literal["raise", "freeze", "ignore"]
+    callback: Callable[[int, float, Any], object] | None
+    return_trajectory: bool
+    as_tensor: bool
+    n_threads: int | None
+    executor: ExecutorLike | None
+    target_factory: str | Factory | None
+    checkpoint: str | PathLike[str] | Checkpoint | None
+    progress: bool | Report | None
+
+
+@overload
+def sample(
+    model: Model,
+    n: int,
+    dim: int | Sequence[int] | None = None,
+    n_steps: int | None = None,
+    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
+    schedule: _Schedule = "karras",
+    sigma_range: tuple[float, float] | None = None,
+    *,
+    part: None = None,
+    store: None = None,
+    **options: Unpack[_Options],
+) -> Drawn: ...
+@overload
+def sample(
+    model: Model,
+    n: int,
+    dim: int | Sequence[int] | None = None,
+    n_steps: int | None = None,
+    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
+    schedule: _Schedule = "karras",
+    sigma_range: tuple[float, float] | None = None,
+    *,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
+    **options: Unpack[_Options],
+) -> Rows: ...
 @public
 def sample(
     model: Model,
@@ -310,7 +361,7 @@ def sample(
     dim: int | Sequence[int] | None = None,
     n_steps: int | None = None,
     integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
-    schedule: ScheduleName | Callable[[int, float, float], ArrayLike] = "karras",
+    schedule: _Schedule = "karras",
     sigma_range: tuple[float, float] | None = None,
     *,
     final: Literal["zero", "min"] = "zero",
@@ -330,7 +381,7 @@ def sample(
     store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
-) -> Any:
+) -> Drawn | Rows:
     """Draw from the law of a score model: integrate noise of the highest level down to the data.
 
     Parameters
@@ -450,15 +501,13 @@ def sample(
     call = Call(
         checked, y0, grid, method, key, first, brownian, threshold, on_nan, n_threads, checkpoint
     )
-    points, n_evals = _run(
-        call, callback, return_trajectory, executor, target_factory, progress
-    )
+    points, n_evals = _run(call, callback, return_trajectory, executor, target_factory, progress)
     if home is not None:
         device, dtype = home
         points = import_torch().as_tensor(points).to(device=device, dtype=dtype)
     settings = {
-        "n_steps": steps, "integrator": repr(method), "schedule": schedule if isinstance(schedule, str) else shown(schedule),
-        "sigma_range": (low, high), "final": final, "first_row": first,
+        "n_steps": steps, "integrator": repr(method), "sigma_range": (low, high), "final": final,
+        "schedule": schedule if isinstance(schedule, str) else shown(schedule), "first_row": first,
     }  # fmt: skip
     made = Drawn(
         seed=key,
@@ -477,9 +526,11 @@ def sample(
 def event_of(model: Model, dim: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the shape of a point, from `dim` or from the model."""
     if dim is None:
-        known = model._event
+        known = model._likely_event()
         if known is None:
-            raise ArgumentError("dim: not given, and the model does not say; give the coordinates")
+            raise ArgumentError(
+                "dim: not given, and the model does not say; give dim=, or ScoreModel(..., dim=...)"
+            )
         return known
     sizes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     event = tuple(whole("dim", size, 1, 2**31) for size in sizes)

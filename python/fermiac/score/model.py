@@ -64,6 +64,10 @@ class Model:
         """The shape of a point, or None if the model takes any."""
         return None if self.dim is None else (self.dim,)
 
+    def _likely_event(self) -> tuple[int, ...] | None:
+        """Return the shape of a point, also from the layers of a network; None if it is unknown."""
+        return self._event
+
     # Implemented by the models: checked, C-contiguous (n, d) and (1,) or (n,) to (n, d) or (n,).
     def _denoise(self, y: Array, sigma: Array) -> Array:
         raise NotImplementedError(
