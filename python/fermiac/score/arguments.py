@@ -142,12 +142,12 @@ def refuse_on_device(**given: object) -> None:
             )
 
 
-def range_findings(model: Model, high: float, dim: int) -> list[Finding]:
+def range_findings(model: Model, high: float, dim: int, factor: float = 10.0) -> list[Finding]:
     """Return the warning that noise of the highest level does not hide the data.
 
     If it does, denoised points of noise are near the mean of the data, which is near 0 on the scale
-    of the level. They are made at 64 points that are always the same. The modes of an exact model
-    must also be closer to each other than the level.
+    of the level: `factor` times their size is below it. They are made at 64 points that are always
+    the same. The modes of an exact model must also be closer to each other than the level.
     """
     if model._needs_order or model._needs_run:
         return []
@@ -160,7 +160,7 @@ def range_findings(model: Model, high: float, dim: int) -> list[Finding]:
     except Exception:
         # The run itself has ended well, and its result is not lost in a check.
         return []
-    needed = max(10 * size, model._diameter)
+    needed = max(factor * size, model._diameter)
     if not high * (1 + SLACK) < needed < np.inf:
         return []
     text = (

@@ -78,6 +78,10 @@ class Drawn(Sample):
         """The number of points."""
         return len(self)
 
+    def merge(self, *others: Sample) -> Sample:
+        """Join independent samples of the same model into one; see `fermiac.Sample`."""
+        return self._rows.merge(*(getattr(other, "_rows", other) for other in others))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to a file, with arrays for tensors; see `fermiac.Result.save`."""
         arrays = {name: to_numpy(getattr(self, name)) for name in ("draws", "trajectory")}
@@ -93,5 +97,5 @@ for _part in Sample.__mro__[1 : Sample.__mro__.index(Result)]:
     for _name in vars(_part):
         if not _name.startswith("__"):
             setattr(Drawn, _name, _of_rows(_name))
-for _name in ("_coordinates", "_labels", "_picture", "_points", "merge"):
+for _name in ("_coordinates", "_labels", "_picture", "_points"):
     setattr(Drawn, _name, _of_rows(_name))

@@ -479,7 +479,8 @@ def warnings_of(
     found = findings(result)
     model, settings = result._origin  # type: ignore[attr-defined]
     if is_here and settings.from_range:
-        found += range_findings(model, float(settings.levels[0]), settings.dim)
+        # Chains forget their starts, but must reach all modes at the highest level.
+        found += range_findings(model, float(settings.levels[0]), settings.dim, 2.0)
     too_few = steps_too_few(result, model, settings) if is_here else None
     if too_few is not None:
         object.__setattr__(result, "bias", (*result.bias, too_few))

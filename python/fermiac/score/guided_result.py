@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -237,18 +238,20 @@ def step_findings(
     """Return the error of a log normaliser with that of its steps, and the warning if it is large.
 
     The error is of the order of the length of a step, so that a run with half the steps differs by
-    about as much.
+    about as much. It cannot be told from 0 below the noise of this difference.
     """
     own, other = sample.log_normalizer_stderr, coarse.log_normalizer_stderr
     away = abs(sample.log_normalizer - coarse.log_normalizer)
-    if not away > 3 * np.hypot(own, other):
-        return max(own, away), []
+    noise = math.hypot(own, other)
+    stderr = math.hypot(own, max(away, noise))
+    if not away > 3 * noise:
+        return stderr, []
     text = (
         f"n_steps: the log normaliser is {sample.log_normalizer:.4g} with {steps[0]} steps and "
         f"{coarse.log_normalizer:.4g} with {steps[1]}, more than three errors apart, so that "
         "averages are off as well; take more steps"
     )
-    return max(own, away), [(ConvergenceWarning, text)]
+    return stderr, [(ConvergenceWarning, text)]
 
 
 def collapse(sample: Guided) -> list[tuple[type[FermiacWarning], str]]:

@@ -137,8 +137,8 @@ def posterior(
     -----
     Particles have exact weights if the model has a log-density. Otherwise the error of their log
     evidence is of the order of the length of a step. Half as many particles with half as many steps
-    then measure it: `log_evidence_stderr` is at least the difference of the two values. Their
-    evaluations are counted in `n_evals`.
+    then measure it: `log_evidence_stderr` includes the difference of the two values, or the noise
+    of this difference if that is larger. Their evaluations are counted in `n_evals`.
 
     References
     ----------
@@ -236,7 +236,7 @@ def posterior(
                 coarse = run(
                     chosen, count // 2, half, _CHECK, None, progress=False, checkpoint=None
                 )
-            extra += coarse.n_evals
+            extra = coarse.n_evals
         if auto and isinstance(observation, Linear) and (coarse is None or is_collapsed(coarse)):
             coarse = None
             chosen = PiGDM(chosen.prior_variance) if model.has_vjp else DDRM()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -270,13 +271,17 @@ class PiGDM(InverseMethod):
 
 
 class _Pulled(_Plain):
+    @cached_property
+    def _variance(self) -> float:
+        return prior_variance_of(self.model, self._of.prior_variance, self._o.dim)[0]
+
     def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
         denoised = self._denoised(y, s)
         moved = denoised + s**2 * self._gradient(y, denoised, s)
         return _ancestral(y, moved, s, to, z, self._of.eta)
 
     def _gradient(self, y: Array, denoised: Array, s: float) -> Array:
-        return pulled(self.model, self._o, self._y, y, denoised, s, self._of.prior_variance)
+        return pulled(self.model, self._o, self._y, y, denoised, s, self._variance)
 
 
 @dataclass(frozen=True)
