@@ -90,6 +90,7 @@ def test_a_class_by_guidance_and_by_particles(digits: Digits) -> None:
     assert share(digits, s.resample(200, rng=0).draws, 3) > 0.7
 
 
+@pytest.mark.filterwarnings("ignore:n_steps")
 @pytest.mark.parametrize(
     "method", ["dps", "pigdm", "ddrm", "daps", "diffpir", "inpaint", "particles"]
 )

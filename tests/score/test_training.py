@@ -342,6 +342,7 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         fm.score.train_noise_classifier(normal(20, 2, 0), LEVELS)
 
 
+@pytest.mark.filterwarnings("ignore:sigma_range")
 def test_labels_give_a_model_of_each_class(torch: Any, tmp_path: Path) -> None:
     """Two classes at -2 and 2: the network knows each of them, and both together."""
     x = 0.5 * normal(3000, 1, 4) + np.repeat([-2.0, 2.0], 1500)[:, None]
