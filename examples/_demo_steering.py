@@ -148,7 +148,9 @@ def by_class(out: Path, model: Any, seed: int) -> tuple[list[Row], list[str], di
     mean = model.means[CLASS]
     for scale in SCALES:
         strong = fm.score.guided(model, classifier=[CLASS], scale=scale)
-        x = fm.score.sample(strong, 1000, n_steps=25, sigma_range=LEVELS, rng=seed, progress=False).draws
+        x = fm.score.sample(
+            strong, 1000, n_steps=25, sigma_range=LEVELS, rng=seed, progress=False
+        ).draws
         found[scale] = x
         share = float(model.responsibilities(x, 0.0)[:, CLASS].mean())
         moved = float(np.linalg.norm(x.mean(axis=0) - mean))
