@@ -141,7 +141,7 @@ def draws_of(model: Any, held_out: Array, classifier: Any, seed: int) -> list[Dr
             draws = fm.score.sample(
                 model, N_DRAWS, held_out.shape[1], integrator=integrator, sigma_range=LEVELS,
                 nfe_budget=budget, rng=seed, progress=False,
-            )  # fmt: skip
+            ).draws  # fmt: skip
             found.append(Drawn(name, budget, draws, budget, *distance(draws, held_out, width)))
         result = gibbs(model, budget, classifier, seed)
         found.append(
@@ -295,7 +295,7 @@ def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) 
     n = 20_000
     draws = fm.score.sample(
         model, n, N_COORDINATES, 40, "unipc3", sigma_range=LEVELS, rng=seed, progress=False
-    )
+    ).draws
     chains = gibbs(
         model, 20, "exact", seed, metropolis="exact", n_chains=64, n_draws=400, n_denoise=20
     )

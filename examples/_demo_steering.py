@@ -148,7 +148,9 @@ def by_class(out: Path, model: Any, seed: int) -> tuple[list[Row], list[str], di
     mean = model.means[CLASS]
     for scale in SCALES:
         strong = fm.score.guided(model, classifier=[CLASS], scale=scale)
-        x = fm.score.sample(strong, 1000, n_steps=25, sigma_range=LEVELS, rng=seed, progress=False)
+        x = fm.score.sample(
+            strong, 1000, n_steps=25, sigma_range=LEVELS, rng=seed, progress=False
+        ).draws
         found[scale] = x
         share = float(model.responsibilities(x, 0.0)[:, CLASS].mean())
         moved = float(np.linalg.norm(x.mean(axis=0) - mean))
@@ -312,7 +314,7 @@ def network(digits: Digits, model: Any, seed: int) -> tuple[list[str], dict[str,
 
     strong = fm.score.guided(learnt, classifier=log_class, gradient=slope, scale=2.0)
     plain, steered = (
-        fm.score.sample(m, 500, 64, 40, sigma_range=LEVELS, rng=seed, progress=False)
+        fm.score.sample(m, 500, 64, 40, sigma_range=LEVELS, rng=seed, progress=False).draws
         for m in (learnt, strong)
     )
     with warnings.catch_warnings():

@@ -283,7 +283,7 @@ def _images(kept: Any, folder: Path) -> Any:
     kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=50)
     return fm.score.sample(
         _Slow(), 500, n_steps=15, sigma_range=(0.01, 10.0), rng=8, checkpoint=kept, progress=False
-    )
+    ).draws
 
 
 def _training(kept: Any, folder: Path) -> Any:

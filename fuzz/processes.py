@@ -79,8 +79,16 @@ def calls() -> dict[str, Callable[[int], Any]]:
                 graph, n_steps=2000, n_walkers=8, rng=0, n_threads=n, progress=False
             ).visits
         ),
-        "score": lambda n: fm.score.sample(
-            mixture, 500, n_steps=10, sigma_range=(0.01, 10.0), rng=0, n_threads=n, progress=False
+        "score": lambda n: (
+            fm.score.sample(
+                mixture,
+                500,
+                n_steps=10,
+                sigma_range=(0.01, 10.0),
+                rng=0,
+                n_threads=n,
+                progress=False,
+            ).draws
         ),
         "ess": lambda n: fm.diagnostics.ess(fm.random.Stream(0).normal((4, 500, 3))),
     }

@@ -67,7 +67,7 @@ def from_noise(n_evals: int, integrator: str, seed: int, n: int = N_DRAWS) -> Ar
     return np.asarray(
         fm.score.sample(
             law(), n, DIM, n_steps=n_evals, integrator=integrator, sigma_range=RANGE, rng=seed
-        )
+        ).draws
     )
 
 

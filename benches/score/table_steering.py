@@ -68,7 +68,7 @@ def tilted(conditional: Any, unconditional: Any, w: float) -> tuple[float, float
 def guided(conditional: Any, unconditional: Any, w: float) -> tuple[float, float, float]:
     """Return the same numbers of draws of classifier-free guidance."""
     model = fm.score.guided(conditional, unconditional, scale=w)
-    x = fm.score.sample(model, N_GUIDED, 1, 100, "heun", sigma_range=RANGE, rng=SEED)[:, 0]
+    x = fm.score.sample(model, N_GUIDED, 1, 100, "heun", sigma_range=RANGE, rng=SEED).draws[:, 0]
     return float(np.mean(x < -0.5)), float(x.mean()), float(x.std())
 
 
@@ -138,7 +138,7 @@ def variants_table() -> str:
                 sigma_range=RANGE,
                 rng=SEED,
                 progress=False,
-            )
+            ).draws
             figures = (np.mean(x[:, 0] < -0.5), x[:, 0].mean(), *x.std(axis=0))
             lines.append(f"| {name}, {w:g} | {' | '.join(f'{f:.3f}' for f in figures)} |")
     return "\n".join(lines)

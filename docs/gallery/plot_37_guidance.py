@@ -13,7 +13,7 @@ import fermiac as fm
 c = fm.score.GaussianMixture([0.5, 0.5], [[-2], [1]], 0.25)
 u = fm.score.GaussianMixture([0.25] * 4, [[-2], [1], [2.5], [4]], 0.25)
 levels = {"n_steps": 60, "sigma_range": (0.01, 80)}
-x = fm.score.sample(fm.score.guided(c, u, scale=4), 5000, **levels, rng=0)
+x = fm.score.sample(fm.score.guided(c, u, scale=4), 5000, **levels, rng=0).draws
 s = fm.score.sample_power(c, u, 4, 10_000, **levels, rng=0)
 
 at = np.linspace(-4, 3, 400)

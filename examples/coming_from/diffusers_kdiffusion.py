@@ -34,7 +34,7 @@ def unet(x_t, t):
 
 
 own = fm.score.ScoreModel(unet, prediction="eps", kind="vp", alphas_cumprod=alphas, dim=2)
-x = fm.score.sample(own, n, n_steps=40, integrator="unipc2", rng=0)
+x = fm.score.sample(own, n, n_steps=40, integrator="unipc2", rng=0).draws
 variance = (x**2).mean(axis=0)
 stderr = (x**2).std(axis=0, ddof=1) / np.sqrt(n)
 print(f"own network: variance {variance} ± {stderr}, exact 4")

@@ -261,7 +261,8 @@ def test_any_long_verb_can_be_started() -> None:
     ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
     assert fm.start(fm.walks.walk, ring, n_steps=100, rng=0).result(60).n_steps == 100
     m = fm.score.GaussianMixture([1.0], [[0.0]], [1.0])
-    assert fm.start(fm.score.sample, m, 100, sigma_range=(0.1, 10.0)).result(60).shape == (100, 1)
+    run = fm.start(fm.score.sample, m, 100, sigma_range=(0.1, 10.0))
+    assert run.result(60).draws.shape == (100, 1)
 
 
 DEEP: Any = []

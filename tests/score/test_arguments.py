@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,8 @@ def test_no_rows_are_no_calls(integrator: str) -> None:
         rows = np.zeros((0, 3))
         more: dict[str, Any] = {} if integrator == "dop853" else {"brownian": True}
         assert fm.score.integrate(model, y0, rows, integrator, **more).shape == shape
-    assert fm.score.sample(model, 0, integrator=integrator, sigma_range=(0.1, 5.0)).shape == (0, 2)
+    none = fm.score.sample(model, 0, integrator=integrator, sigma_range=(0.1, 5.0))
+    assert none.draws.shape == (0, 2)
     assert model.calls == 0
 
 
@@ -209,7 +211,7 @@ def test_no_rows_are_no_calls_of_networks(on_device: bool) -> None:
         network, sigma_range=(0.1, 5.0), event_shape=(1, 4, 4), device="cpu", on_device=on_device
     )
     for integrator in ("dpmpp_2m", "ancestral", "dop853"):
-        assert fm.score.sample(model, 0, integrator=integrator).shape == (0, 1, 4, 4)
+        assert fm.score.sample(model, 0, integrator=integrator).draws.shape == (0, 1, 4, 4)
         y0 = np.zeros((0, 1, 4, 4))
         assert fm.score.integrate(model, y0, [5.0, 1.0], integrator).shape == y0.shape
         assert fm.score.integrate(model, y0, np.zeros((0, 3)), integrator).shape == y0.shape
@@ -370,3 +372,87 @@ def test_frozen_rows_of_adaptive_integrators_are_told() -> None:
     assert told[0].filename == __file__
     found = fm.score.Adaptive().solve(Gap(), y0, [HIGH, LOW], on_nan="freeze")
     assert (found.sigma != LOW).tolist() == [False, True, False]
+
+
+FAR = fm.score.GaussianMixture([0.99, 0.01], [[0.0], [30.0]], 1.0)
+
+
+class Hidden(fm.score.Model):
+    """A model of which nothing is known but its denoised points."""
+
+    def __init__(self, model: Any) -> None:
+        self._inner, self.dim = model, model.dim
+
+    def _sampling_range(self) -> tuple[float, float]:
+        return self._inner._sampling_range()
+
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        return self._inner._denoise(y, sigma)
+
+
+#: Calls whose starting points are noise of the highest level.
+FROM_NOISE: dict[str, Any] = {
+    "sample": lambda m, r: fm.score.sample(m, 50, sigma_range=r, rng=0),
+    "log_likelihood": lambda m, r: fm.score.log_likelihood(
+        m, np.zeros((2, m.dim)), r or m._sampling_range()
+    ),
+    "svdd": lambda m, r: fm.score.svdd(m, lambda x: x[:, 0], 20, n_steps=4, sigma_range=r, rng=0),
+    "steer": lambda m, r: fm.score.steer(
+        m, lambda y, x, s: 0.1 * x[:, 0], 20, n_steps=4, sigma_range=r, rng=0
+    ),
+    "sample_power": lambda m, r: fm.score.sample_power(
+        m, None, 1.5, 20, n_steps=4, sigma_range=r, rng=0
+    ),
+    "posterior": lambda m, r: fm.score.posterior(
+        m, fm.score.Linear(np.eye(m.dim)[:1], 5.0), [0.0], 100, n_steps=30, sigma_range=r, rng=0
+    ),
+    "langevin_gibbs": lambda m, r: fm.score.langevin_gibbs(
+        m, sigma_range=r, n_chains=4, n_draws=4, n_warmup=4, n_skip=2, rng=0,
+        noise_predictor="auto" if m.has_log_density else lambda x: np.zeros((len(x), 100)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
+@pytest.mark.parametrize("name", list(FROM_NOISE))
+def test_a_highest_level_that_is_too_small_is_told(name: str) -> None:
+    for model in (FAR, Hidden(fm.score.GaussianMixture([0.5, 0.5], [[-9.0], [9.0]], 1.0))):
+        told = FROM_NOISE[name](model, (0.01, 3.0)).warnings
+        assert any("sigma_range: its highest level 3 is not large" in text for text in told)
+        assert not any("sigma_range" in text for text in FROM_NOISE[name](model, None).warnings)
+
+
+def test_the_warning_is_typed_and_names_a_level_that_is_enough() -> None:
+    with pytest.warns(fm.errors.ConvergenceWarning, match="sigma_range.*about 30 or more"):
+        x = fm.score.sample(FAR, 5000, sigma_range=(0.01, 3.0), rng=0)
+    # The mode at 30 is missed indeed.
+    assert x.draws.max() < 10
+    enough = fm.score.sample(FAR, 5000, n_steps=40, sigma_range=(0.01, 90.0), rng=0)
+    assert 0.004 < (enough.draws > 15).mean() < 0.02
+    # A model that is known by its own density at the end needs no noise.
+    there = fm.score.log_likelihood(FAR, [[30.0]], (0.01, 3.0), terminal="model")
+    assert there.log_density[0] == pytest.approx(FAR.log_density([[30.0]], 0.01)[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_default_range_is_large_enough(hidden: bool) -> None:
+    r = np.random.default_rng(0)
+    for dim in (1, 2, 16, 64, 300):
+        means = r.normal(0, 3, (5, dim)) + 10 * r.normal()
+        models: list[Any] = [fm.score.GaussianMixture(r.uniform(0.01, 1, 5), means, 0.04)]
+        models += [fm.score.Empirical(means), fm.score.Gaussian(means[0], 0.1)]
+        for model in models:
+            assert fm.score.sample(Hidden(model) if hidden else model, 3, rng=0).warnings == ()
+
+
+def test_parts_tell_it_once(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"sigma_range": (0.01, 3.0), "rng": 0}
+    calls: dict[str, Any] = {
+        "draws": lambda more: fm.score.sample(FAR, 40, **how, **more),
+        "densities": lambda more: fm.score.log_likelihood(FAR, np.zeros((40, 1)), **how, **more),
+    }
+    for name, call in calls.items():
+        for more in ({"part": (0, 2)}, {"store": tmp_path / name}):
+            with pytest.warns(fm.errors.ConvergenceWarning, match="sigma_range") as told:
+                made: Any = call(more)
+            assert len(told) == len(made.warnings) == 1

@@ -78,8 +78,8 @@ def test_a_class_by_guidance_and_by_particles(digits: Digits) -> None:
     log_class, slope = class_of(digits, 3)
     strong = fm.score.guided(digits.network, classifier=log_class, gradient=slope, scale=1.5)
     how: dict[str, Any] = {"n_steps": 25, "sigma_range": LEVELS, "rng": 0}
-    plain = fm.score.sample(digits.network, 200, 64, **how)
-    led = fm.score.sample(strong, 200, 64, **how)
+    plain = fm.score.sample(digits.network, 200, 64, **how).draws
+    led = fm.score.sample(strong, 200, 64, **how).draws
     assert 0.02 < share(digits, plain, 3) < 0.3
     assert share(digits, led, 3) > 0.9
     assert strong.bias
@@ -90,6 +90,7 @@ def test_a_class_by_guidance_and_by_particles(digits: Digits) -> None:
     assert share(digits, s.resample(200, rng=0).draws, 3) > 0.7
 
 
+@pytest.mark.filterwarnings("ignore:n_steps")
 @pytest.mark.parametrize(
     "method", ["dps", "pigdm", "ddrm", "daps", "diffpir", "inpaint", "particles"]
 )

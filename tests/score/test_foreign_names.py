@@ -54,8 +54,8 @@ def test_names_by_their_integrators(name: str, integrator: fm.score.Integrator) 
 def test_the_calls_take_them() -> None:
     m = fm.score.GaussianMixture([1.0], [[0.0]], [1.0])
     how = {"n_steps": 5, "sigma_range": (0.1, 10.0), "rng": 0}
-    ours = fm.score.sample(m, 8, integrator="dpmpp_2m", **how)
-    theirs = fm.score.sample(m, 8, integrator="DPMSolverMultistepScheduler", **how)
+    ours = fm.score.sample(m, 8, integrator="dpmpp_2m", **how).draws
+    theirs = fm.score.sample(m, 8, integrator="DPMSolverMultistepScheduler", **how).draws
     assert np.array_equal(ours, theirs)
     assert fm.score.DiffusersScheduler("sample_heun").integrator == fm.score.Heun()
 

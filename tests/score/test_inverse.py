@@ -116,6 +116,7 @@ def test_sharp_observations_are_met_and_the_rest_is_drawn(method: str) -> None:
     assert np.isnan(s.log_evidence)
 
 
+@pytest.mark.filterwarnings("ignore:sigma_range")
 def test_dps_goes_down_the_residual() -> None:
     """One step by hand."""
     grid, y = [2.0, 0.5, 0.0], np.array([1.0])
@@ -218,6 +219,136 @@ NETWORK = fm.score.ScoreModel(lambda y, s: y, dim=3, sigma_range=(0.1, 10.0))
 def test_refusals(call: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+class Network(fm.score.Model):
+    """A model of which only the denoised points are known, and their derivative if asked for."""
+
+    def __init__(self, model: Any, derivative: bool) -> None:
+        self._inner, self.dim, self._derivative = model, model.dim, derivative
+
+    def _sampling_range(self) -> tuple[float, float]:
+        return self._inner._sampling_range()
+
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        return self._inner._denoise(y, sigma)
+
+    @property
+    def has_vjp(self) -> bool:
+        return self._derivative
+
+    def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
+        return self._inner._vjp(y, sigma, vectors)
+
+
+def closed_forms() -> dict[str, tuple[Any, Any, Any]]:
+    """Laws, observations and observed numbers with a posterior in closed form."""
+    at = 2 * np.pi * np.arange(24) / 24
+    circle = fm.score.GaussianMixture(
+        np.full(24, 1 / 24), np.column_stack([np.cos(at), np.sin(at)]), 0.15**2
+    )
+    r = np.random.default_rng(1)
+    a, means = r.normal(size=(2, 4)), 1.5 * r.normal(size=(3, 4))
+    four = fm.score.GaussianMixture([0.2, 0.3, 0.5], means, 0.2)
+    return {
+        "normal law": (LAW, ROWS, [1.5, -0.5]),
+        "mixture on a line": (
+            fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], 0.04),
+            fm.score.Linear([[1.0]], 2.0),
+            [-1.0],
+        ),
+        "mixture in a plane": (MODEL, SEEN, [1.0]),
+        "circle of 24": (circle, fm.score.Linear([[1.0, 0.0]], 0.1), [1.0]),
+        "mixture in four dimensions": (four, fm.score.Linear(a, 0.5), a @ means[1] + 0.3),
+    }
+
+
+@pytest.mark.parametrize("name", closed_forms())
+def test_the_default_draws_from_closed_forms(name: str) -> None:
+    """Means, squares and the evidence, within four of their errors."""
+    model, o, y = closed_forms()[name]
+    law, log_evidence = o.posterior_of(model, y)
+    mean = law.weights @ law.means
+    squares = np.array([np.diag(c) for c in law.covariances]) + np.square(law.means)
+    away = []
+    for seed in range(4):
+        s = fm.score.posterior(model, o, y, 1000, rng=seed)
+        assert (s.mode, s.bias) == ("particles", ())
+        assert "biased" not in repr(s)
+        one, two = s.expect(lambda x: x), s.expect(lambda x: x**2)
+        away += [*(one.mean - mean) / one.stderr]
+        away += [*(two.mean - law.weights @ squares) / two.stderr]
+        away += [(s.log_evidence - log_evidence) / s.log_evidence_stderr]
+    assert np.abs(away).max() < 4
+    assert np.sqrt(np.mean(np.square(away))) < 1.6
+
+
+@pytest.mark.filterwarnings("ignore:n_steps")
+@pytest.mark.parametrize("derivative", [True, False])
+def test_the_evidence_of_networks_has_an_error_of_its_steps(derivative: bool) -> None:
+    for name, (model, o, y) in closed_forms().items():
+        log_evidence = o.posterior_of(model, y)[1]
+        for seed in range(3):
+            s = fm.score.posterior(Network(model, derivative), o, y, 600, rng=seed)
+            assert abs(s.log_evidence - log_evidence) < 4 * s.log_evidence_stderr, name
+            assert (s.mode, s.is_biased) == ("particles", True)
+            assert "biased" in repr(s).split("\n")[0]
+            # The particles, half of them with half the steps, and the draws for the variance.
+            assert s.n_evals == 600 * 100 + 300 * 50 + 64 * 20
+
+
+def test_too_few_steps_are_told() -> None:
+    model, o = Network(fm.score.Gaussian([0.0], 1.0), True), fm.score.Linear([[1.0]], 1.0)
+    with pytest.warns(fm.errors.ConvergenceWarning, match="n_steps: the log normaliser") as told:
+        s = fm.score.posterior(model, o, [2.0], 500, n_steps=20, rng=0)
+    assert s.warnings == (str(told[0].message).split(" [docs")[0],)
+    assert fm.score.posterior(model, o, [2.0], 500, n_steps=400, rng=0).warnings == ()
+
+
+def test_a_rule_takes_the_place_of_particles_that_collapse() -> None:
+    """A sharp observation of half of 40 coordinates leaves one line of descent."""
+    r = np.random.default_rng(0)
+    model = fm.score.GaussianMixture(np.full(4, 0.25), 2 * r.normal(size=(4, 40)), 0.5)
+    o, y = fm.score.Linear(np.arange(40) < 20, 0.01), model.means[0, :20]
+    for derivative, mode in ((True, "pigdm"), (False, "ddrm")):
+        s = fm.score.posterior(Network(model, derivative), o, y, 100, n_steps=40, rng=0)
+        assert (s.mode, s.is_biased, s.log_weights) == (mode, True, None)
+    few = fm.score.posterior(Network(LAW, True), ROWS, [1.5, -0.5], 5, n_steps=10, rng=0)
+    assert few.mode == "pigdm"
+
+
+def test_the_variance_of_a_network_is_estimated() -> None:
+    s = fm.score.posterior(Network(LAW, True), ROWS, [1.5, -0.5], 50, method="pigdm", rng=0)
+    own = float(s.settings["method"].split("prior_variance=")[1].split(",")[0])
+    assert own == pytest.approx(2.1 / 3, rel=0.3)
+
+
+def test_the_observation_tells_the_coordinates() -> None:
+    model = fm.score.ScoreModel(
+        lambda y, s: y / (1 + s**2)[:, None], "x0", sigma_range=(0.01, 50.0)
+    )
+    assert fm.score.posterior(model, ROWS, [1.5, -0.5], 50, n_steps=9, rng=0).dim == 3
+
+
+@pytest.mark.torch
+def test_the_layers_of_a_module_tell_the_coordinates() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Perceptron(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.time = torch.nn.Linear(1, 8)
+            self.first, self.last = torch.nn.Linear(11, 8), torch.nn.Linear(8, 3)
+
+        def forward(self, y: Any, s: Any) -> Any:
+            seen = torch.cat([y, self.time(s[:, None].to(y))], 1)
+            return self.last(torch.tanh(self.first(seen)))
+
+    model = fm.score.ScoreModel(Perceptron(), "x0", sigma_range=(0.01, 50.0))
+    assert fm.score.sample(model, 5, rng=0).draws.shape == (5, 3)
+    convolution = fm.score.ScoreModel(torch.nn.Conv2d(1, 1, 3), "x0", sigma_range=(0.01, 50.0))
+    with pytest.raises(ArgumentError, match="dim: not given"):
+        fm.score.sample(convolution, 5)
 
 
 def test_impossible_observations_are_told() -> None:

@@ -142,6 +142,6 @@ def test_integrators_and_chains_draw_theirs() -> None:
     np.testing.assert_allclose(z, expected, rtol=1e-12, atol=1e-14)
     begun = fm.score.sample(
         model, 4, n_steps=1, integrator="euler", sigma_range=(0.5, 2.0), final="min", rng=9
-    )
+    ).draws
     start = _core.score_noise(9, addresses.START, 0, 4, 0, 2, 0)[0]
     np.testing.assert_allclose(begun / 0.5, start, rtol=1e-12)

@@ -141,10 +141,11 @@ def test_evaluations_are_counted() -> None:
     model = two_peaks()
     options: dict[str, Any] = {"n_steps": 7, "sigma_range": RANGE, "rng": 0, "n_candidates": 3}
     sample = fm.score.svdd(model, reward, 5, **options)
-    assert sample.n_evals == model.n_rows == 5 + 6 * 5 * 3
+    # 64 points judge the highest level, whatever is drawn.
+    assert sample.n_evals == model.n_rows - 64 == 5 + 6 * 5 * 3
     cheap = two_peaks()
     sample = fm.score.svdd(cheap, reward, 5, value=exact(1.0), **options)
-    assert sample.n_evals == cheap.n_rows == 5 + 6 * 5
+    assert sample.n_evals == cheap.n_rows - 64 == 5 + 6 * 5
 
 
 def test_points_have_the_shape_that_is_asked_for() -> None:
@@ -168,7 +169,8 @@ def test_steps_are_those_of_sample(n_steps: int) -> None:
 
     class Seen(NumpyMixture):
         def _denoise(self, y: Array, sigma: Array) -> Array:
-            levels.append(float(sigma[0]))
+            if len(y) == 3:
+                levels.append(float(sigma[0]))
             return super()._denoise(y, sigma)
 
     model = Seen([1.0], [[0.0]], [[[1.0]]])

@@ -74,7 +74,7 @@ def test_a_mixture_is_learnt(torch: Any, mixture: Any, drawn: Array) -> None:
         error = model.denoise(y, s) - mixture.denoise(y, s)
         # Of the noise, of which a model that sees none finds nothing.
         assert np.sqrt(np.mean(error**2)) / s < 0.12
-    draws = fm.score.sample(model, 4000, n_steps=40, rng=4)
+    draws = fm.score.sample(model, 4000, n_steps=40, rng=4).draws
     assert np.abs(draws.mean(axis=0) - drawn.mean(axis=0)).max() < 0.15
     nearest = np.argmin(np.linalg.norm(draws[:, None] - np.array(MEANS), axis=2), axis=1)
     np.testing.assert_allclose(np.bincount(nearest) / 4000, WEIGHTS, atol=0.05)
@@ -144,7 +144,7 @@ def test_networks_of_diffusers_count_times_and_give_records(torch: Any) -> None:
     y = np.hypot(0.7, 1.0) * normal(1000, 2, 2)
     exact = y * 0.49 / 1.49
     assert np.sqrt(np.mean((model.denoise(y, 1.0) - exact) ** 2)) < 0.1
-    drawn = fm.score.sample(model, 2000, n_steps=20, rng=3, as_tensor=True)
+    drawn = fm.score.sample(model, 2000, n_steps=20, rng=3, as_tensor=True).draws
     assert drawn.dtype == torch.float32
     assert abs(float(drawn.std()) - 0.7) < 0.1
 
@@ -342,6 +342,7 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         fm.score.train_noise_classifier(normal(20, 2, 0), LEVELS)
 
 
+@pytest.mark.filterwarnings("ignore:sigma_range")
 def test_labels_give_a_model_of_each_class(torch: Any, tmp_path: Path) -> None:
     """Two classes at -2 and 2: the network knows each of them, and both together."""
     x = 0.5 * normal(3000, 1, 4) + np.repeat([-2.0, 2.0], 1500)[:, None]
@@ -349,14 +350,14 @@ def test_labels_give_a_model_of_each_class(torch: Any, tmp_path: Path) -> None:
     how: dict[str, Any] = {"sigma_range": (0.02, 20.0), "n_steps": 500, "rng": 0, **SMALL}
     learnt = fm.score.train_score(x, labels=labels, drop=0.3, **how)
     assert learnt.n_classes == 2
-    both = fm.score.sample(learnt, 1000, n_steps=25, rng=1)
+    both = fm.score.sample(learnt, 1000, n_steps=25, rng=1).draws
     assert 0.4 < np.mean(both > 0) < 0.6
     for label, centre in ((0, -2.0), (1, 2.0)):
-        one = fm.score.sample(learnt.given(label), 500, n_steps=25, rng=1)
+        one = fm.score.sample(learnt.given(label), 500, n_steps=25, rng=1).draws
         assert abs(one.mean() - centre) < 0.2
         assert abs(one.std() - 0.5) < 0.15
     strong = fm.score.guided(learnt.given(1), learnt, scale=2.0)
-    assert fm.score.sample(strong, 300, n_steps=25, rng=1).min() > 0
+    assert fm.score.sample(strong, 300, n_steps=25, rng=1).draws.min() > 0
     learnt.save(tmp_path / "labels.safetensors")
     again = fm.score.load_score(tmp_path / "labels.safetensors")
     np.testing.assert_array_equal(again.given(1).denoise(x, 0.7), learnt.given(1).denoise(x, 0.7))

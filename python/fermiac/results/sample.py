@@ -274,6 +274,10 @@ class Sample(SampleAverages, SampleWeights, SampleExports, SamplePlots, Result):
         """Return `draws`, for ``numpy.asarray``; weighted points give a warning."""
         return tables.as_array(self, dtype, copy)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Return a function of NumPy of `draws`, as in ``numpy.mean(sample, axis=0)``."""
+        return function(*tables.as_arrays(args), **tables.as_arrays(kwargs))
+
     @property
     def variables(self) -> Variables:
         """The variables that the names of the coordinates define.

@@ -127,6 +127,15 @@ def as_array(sample: Sample, dtype: Any, copy: bool | None) -> NDArray[Any]:
         ) from error
 
 
+def as_arrays(given: Any) -> Any:
+    """Return arguments of a function with the draws of samples in their place."""
+    if isinstance(given, dict):
+        return {key: as_arrays(value) for key, value in given.items()}
+    if type(given) in (list, tuple):
+        return type(given)(as_arrays(value) for value in given)
+    return np.asarray(given) if hasattr(type(given), "__array_function__") else given
+
+
 def by_chain(sample: Sample, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array with the leading axes (chain, draw)."""
     return array if sample.draws.ndim == 3 else array[None]

@@ -384,7 +384,8 @@ class _Job:
         steps, d = len(grid) - 1, self.matrices.shape[2]
         first = min(int(_BEFORE * steps), steps - 1)
         due = np.floor(np.linspace(first, steps - 1, wanted)).astype(int).tolist()
-        variance = prior_variance_of(model, None)
+        variance, extra = prior_variance_of(model, None, d)
+        self.n_evals += extra
         y = grid[0] * start_noise(self.key, 0, self.count, d)
         for i in range(steps):
             s, to = float(grid[i]), float(grid[i + 1])
@@ -413,7 +414,7 @@ class _Job:
 
 def _way(method: Any, model: Model) -> str | InverseMethod:
     exact = isinstance(model, (GaussianMixture, Gaussian))
-    if method is None:
+    if method is None or (isinstance(method, str) and method == "auto"):
         return "exact" if exact else METHODS.resolve("pigdm" if model.has_vjp else "diffpir")
     word = method if isinstance(method, str) else ""
     if word == "exact":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import cached_property
 from hashlib import blake2b
@@ -15,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.ask import ask
-from fermiac._base.calls import users_level
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report
 from fermiac._base.tensors import like, to_numpy
@@ -29,25 +27,28 @@ from fermiac._base.validate import (
     shown,
     whole,
 )
-from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
+from fermiac.results.result import Finding
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.score.adaptive import Adaptive
 from fermiac.score.flow_times import FlowTimes
 from fermiac.score.integrator import AnyIntegrator, Integrator
 from fermiac.score.methods import INTEGRATORS
 from fermiac.score.model import SLACK, Model, points_of, rows_of
+from fermiac.score.noise import PROBE
 
 __all__ = [
     "Call",
     "PartialSolution",
     "Threshold",
     "as_model",
+    "frozen_findings",
     "level_range",
     "levels_within",
+    "range_findings",
     "range_of",
     "refuse_churn",
     "refuse_on_device",
-    "warn_frozen",
 ]
 
 Array = NDArray[np.float64]
@@ -142,17 +143,46 @@ def refuse_on_device(**given: object) -> None:
             )
 
 
-def warn_frozen(frozen: int, n: int) -> None:
-    """Warn about the number of rows, out of `n`, with values of the model that are not finite."""
-    if frozen:
-        warnings.warn(
-            f"{frozen} of {n} rows were frozen on their way, where the model gave a number that is "
-            "not finite",
-            FermiacWarning,
-            stacklevel=users_level(),
-        )
+def range_findings(model: Model, high: float, dim: int, factor: float = 10.0) -> list[Finding]:
+    """Return the warning that noise of the highest level does not hide the data.
+
+    If it does, denoised points of noise are near the mean of the data, which is near 0 on the scale
+    of the level: `factor` times their size is below it. They are made at 64 points that are always
+    the same. The modes of an exact model must also be closer to each other than the level.
+    """
+    if model._needs_order or model._needs_run:
+        return []
+    n = min(64, max(_NUMBERS // dim, 1))
+    z = _core.score_noise(0, PROBE, 0, n, 0, dim, 0)[0]
+    try:
+        with model._held(), np.errstate(all="ignore"):
+            made = np.asarray(model._denoise(high * z, np.array([high])))
+            size = float(np.sqrt(np.square(made).mean(axis=0)).max())
+    except Exception:
+        # The run itself has ended well, and its result is not lost in a check.
+        return []
+    needed = max(factor * size, model._diameter)
+    if not high * (1 + SLACK) < needed < np.inf:
+        return []
+    text = (
+        f"sigma_range: its highest level {high:.4g} is not large against the data, so that pure "
+        "noise is far from the law there: modes may be missed, and densities are wrong; take about "
+        f"{needed:.2g} or more"
+    )
+    return [(ConvergenceWarning, text)]
 
 
+def frozen_findings(frozen: int, n: int) -> list[Finding]:
+    """Return the warning about rows, out of `n`, with values of the model that are not finite."""
+    text = (
+        f"{frozen} of {n} rows were frozen on their way, where the model gave a number that is not "
+        "finite"
+    )
+    return [(FermiacWarning, text)] if frozen else []
+
+
+#: The most numbers of the points at which the highest level is judged.
+_NUMBERS = 1 << 20
 #: The treatments of rows for which a model gives no finite number.
 _NAN_POLICIES = ("raise", "freeze", "ignore")
 #: The tolerance with which Brownian paths meet a level, in log s.
@@ -205,7 +235,7 @@ class Threshold(NamedTuple):
     >>> x = fm.score.sample(
     ...     m, 100, n_steps=10, sigma_range=(0.01, 10.0), threshold=fm.score.Threshold(1.0), rng=0
     ... )
-    >>> bool(abs(x).max() <= 1.0)
+    >>> bool(abs(x.draws).max() <= 1.0)
     True
     """
 
@@ -237,6 +267,8 @@ class Call:
         n_threads: int | None,
         checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ) -> None:
+        #: The doubts about the result, to which the run adds.
+        self.findings: list[Finding] = []
         self.integrator = INTEGRATORS.resolve(integrator)
         self.adaptive = isinstance(self.integrator, Adaptive)
         model = as_model(model, in_order=not self.adaptive)
@@ -331,6 +363,12 @@ class Call:
     def n_steps(self) -> int:
         """Steps of the grid."""
         return int(self.grid.shape[-1]) - 1
+
+    @property
+    def n_evals(self) -> int:
+        """Evaluations of all rows with fixed steps."""
+        zero = bool(self.grid.size) and not self.grid[..., -1].any()
+        return len(self.tensor) * self._fixed.n_evals(self.n_steps, zero)
 
     @property
     def _fixed(self) -> Integrator:

@@ -19,7 +19,8 @@ from fermiac import _core
 from fermiac._base.progress import Report, finish
 from fermiac._base.tensors import is_tensor
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score.arguments import warn_frozen
+from fermiac.results.result import Finding
+from fermiac.score.arguments import frozen_findings
 from fermiac.score.network import ScoreModel
 from fermiac.score.noise import INTEGRATE, DeviceNoise, HostNoise, Noise, Normals
 from fermiac.score.parametrisation import Scales
@@ -58,6 +59,8 @@ class Rules(NamedTuple):
     brownian: tuple[float, float, float] | None = None
     key: int = 0
     first: int = 0
+    #: The doubts about the result, to which the run adds.
+    findings: list[Finding] | None = None
 
 
 class Evaluation(NamedTuple):
@@ -365,7 +368,8 @@ def run_program(
             if after_step is not None:
                 after_step(step, event.at, registers.y)
         policy.check.settle()
-        warn_frozen(policy.n_frozen, len(y))
+        if rules.findings is not None:
+            rules.findings.extend(frozen_findings(policy.n_frozen, len(y)))
     return registers.y
 
 
@@ -406,6 +410,7 @@ def integrate_on_device(
         call.brownian,
         call.key,
         call.first,
+        call.findings,
     )
     path, n, total = [y], len(y), len(y) * call.n_steps
     sigma = np.broadcast_to(np.atleast_1d(call.grid[..., 0]), n)

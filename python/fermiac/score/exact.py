@@ -33,6 +33,7 @@ class _Exact(Built, Model):
     _mixture: _core.GaussianMixture
     _handle: _core.ScoreModel
     _range: tuple[float, float]
+    _diameter: float
 
     def _set_mixture(
         self, weights: Array, means: Array, covariances: Array, kind: str, /, **arguments: Array
@@ -47,6 +48,7 @@ class _Exact(Built, Model):
             _mixture=mixture,
             _handle=mixture.model(),
             _range=_default_range(weights, means, covariances, kind),
+            _diameter=_diameter(weights, means),
         )
 
     def _threads(self, n: int, more: int = 1) -> int:
@@ -514,3 +516,13 @@ def _default_range(
     wide = variances[variances > 1e-12 * size * size]
     narrow = float(np.sqrt(wide.min())) if wide.size else size
     return min(0.1 * narrow, 0.002 * size), 80.0 * size
+
+
+def _diameter(weights: Array, means: Array) -> float:
+    """Return the distance between the means that are farthest apart, or slightly less.
+
+    Means without a share that draws would show do not count.
+    """
+    some = means[weights > 2e-4 * weights.max()]
+    far = some[np.square(some - some.mean(axis=0)).sum(axis=1).argmax()]
+    return float(np.sqrt(np.square(some - far).sum(axis=1).max()))

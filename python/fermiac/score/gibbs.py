@@ -24,7 +24,7 @@ from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
 from fermiac.runs.parts import Part
-from fermiac.score.arguments import as_model, refuse_on_device
+from fermiac.score.arguments import as_model, range_findings, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
 from fermiac.score.gibbs_chains import Chains, CoreChains
 from fermiac.score.gibbs_moves import LevelEstimate, LevelRegression, OUStep, Step
@@ -481,6 +481,9 @@ def warnings_of(
     """Return the warnings of a result; with the model, also those about its steps."""
     found = findings(result)
     model, settings = result._origin  # type: ignore[attr-defined]
+    if is_here and settings.from_range:
+        # Chains forget their starts, but must reach all modes at the highest level.
+        found += range_findings(model, float(settings.levels[0]), settings.dim, 2.0)
     too_few = steps_too_few(result, model, settings) if is_here else None
     if too_few is not None:
         object.__setattr__(result, "bias", (*result.bias, too_few))

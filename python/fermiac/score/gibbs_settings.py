@@ -84,6 +84,8 @@ class GibbsSettings:
         The level of the noise that is added to these points.
     first_chain : int
         The number of the first chain, by which chains have their streams.
+    from_range : bool
+        Whether the levels come from a range, whose highest level noise must dominate.
     """
 
     dim: int
@@ -113,6 +115,7 @@ class GibbsSettings:
     n_init: int
     init_noise: float
     first_chain: int = 0
+    from_range: bool = False
 
 
 #: The number of levels if none is given.
@@ -226,6 +229,7 @@ def settings_of(
         tweedie_step=last,
         x0=start,
         sigma0=None if sigma0 is None else _starts(sigma0, n_chains, low, high),
+        from_range=levels is None or np.ndim(levels) == 0,
         init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
         n_init=n_init,
         init_noise=real(

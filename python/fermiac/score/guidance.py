@@ -476,7 +476,7 @@ def guided(
     >>> left = fm.score.Gaussian([-1.0], 1.0)
     >>> every = fm.score.Gaussian([0.0], 1.0)
     >>> m = fm.score.guided(left, every, fm.score.Guidance(scale=3.0))
-    >>> x = fm.score.sample(m, 2000, n_steps=20, sigma_range=(0.01, 80.0), rng=0)
+    >>> x = fm.score.sample(m, 2000, n_steps=20, sigma_range=(0.01, 80.0), rng=0).draws
     >>> bool(abs(x.mean() + 3) < 0.15)
     True
     """

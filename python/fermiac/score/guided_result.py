@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac.errors import ArgumentError, FermiacWarning, WeightWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, WeightWarning
 from fermiac.results.error_models import (
     Average,
     Controls,
@@ -21,9 +22,10 @@ from fermiac.results.error_models import (
     register,
     regressed,
 )
+from fermiac.results.result import Finding
 from fermiac.results.sample import Sample
 
-__all__ = ["Guided", "effective_lines", "log_normalizer_of"]
+__all__ = ["Guided", "effective_lines", "is_collapsed", "log_normalizer_of", "step_findings"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -138,11 +140,10 @@ class Guided(Sample):
         return self.log_normalizer_stderr
 
     def _headline(self) -> str:
-        lines = [super()._headline(), f"  {self.mode}"]
+        doubt = ", biased: see `bias`" if self.bias else ""
+        lines = [super()._headline() + doubt, f"  {self.mode}"]
         if self.rewards.any():
             lines[1] += f", mean reward {float(self._weights() @ self.rewards):.4g}"
-        if self.bias:
-            lines[1] += ", biased: see `bias`"
         if np.isfinite(self.log_normalizer):
             error = self.log_normalizer_stderr
             lines.append(f"  log normaliser {self.log_normalizer:.4g} +- {error:.2g}")
@@ -223,6 +224,34 @@ def few_lines(lines: float, n: int) -> str:
         "error; use more particles or steps, a flatter target (a larger alpha), or values nearer "
         "to the exact ones"
     )
+
+
+def is_collapsed(sample: Guided) -> bool:
+    """Return whether twice as many particles would still have too few lines of descent."""
+    lines = effective_lines(sample.ancestors, sample._weights())
+    return lines < max(LEAST_LINES / 2, 2.0)
+
+
+def step_findings(
+    sample: Guided, coarse: Guided, steps: tuple[int, int]
+) -> tuple[float, list[Finding]]:
+    """Return the error of a log normaliser with that of its steps, and the warning if it is large.
+
+    The error is of the order of the length of a step, so that a run with half the steps differs by
+    about as much. It cannot be told from 0 below the noise of this difference.
+    """
+    own, other = sample.log_normalizer_stderr, coarse.log_normalizer_stderr
+    away = abs(sample.log_normalizer - coarse.log_normalizer)
+    noise = math.hypot(own, other)
+    stderr = math.hypot(own, max(away, noise))
+    if not away > 3 * noise:
+        return stderr, []
+    text = (
+        f"n_steps: the log normaliser is {sample.log_normalizer:.4g} with {steps[0]} steps and "
+        f"{coarse.log_normalizer:.4g} with {steps[1]}, more than three errors apart, so that "
+        "averages are off as well; take more steps"
+    )
+    return stderr, [(ConvergenceWarning, text)]
 
 
 def collapse(sample: Guided) -> list[tuple[type[FermiacWarning], str]]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+import time
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.calls import public
+from fermiac._base.calls import public, users_level
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
-from fermiac.errors import ArgumentError, InternalError
+from fermiac.errors import ArgumentError, FermiacWarning, InternalError
+from fermiac.results.result import Finding, is_quiet
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.runs.executor import ExecutorLike
+from fermiac.runs.loop import run_and_warn
 from fermiac.runs.parts import Part
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import (
@@ -25,15 +29,17 @@ from fermiac.score.arguments import (
     PartialSolution,
     Threshold,
     as_model,
+    frozen_findings,
+    range_findings,
     range_of,
-    warn_frozen,
 )
+from fermiac.score.drawn import Drawn
 from fermiac.score.executor_model import evaluated_model
 from fermiac.score.integrator import AnyIntegrator, Integrator
 from fermiac.score.methods import INTEGRATORS, IntegratorName
 from fermiac.score.model import Model, reserve
 from fermiac.score.noise import START
-from fermiac.score.rows import OF_CALL, integrate_rows, sample_rows
+from fermiac.score.rows import OF_CALL, Rows, integrate_rows, sample_rows
 from fermiac.score.schedules import ScheduleName, schedule_of
 from fermiac.score.split import Split
 from fermiac.targets.factories import Factory
@@ -172,36 +178,13 @@ def integrate(
         )  # fmt: skip
         return integrate_rows(integrate, model, y0, sigmas, given, split, first_row)
     call = Call(
-        model,
-        y0,
-        sigmas,
-        integrator,
-        rng,
-        first_row,
-        brownian,
-        threshold,
-        on_nan,
-        n_threads,
+        model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads,
         checkpoint,
-    )
-    return_trajectory = yes("return_trajectory", return_trajectory)
-    if callback is not None:
-        if not callable(callback):
-            raise ArgumentError(f"callback: {shown(callback)} given; a function is needed")
-        if call.adaptive:
-            call._refuse("callback", True)
-    with reporter(progress, "integrate", "steps") as report:
-        if call.on_device:
-            call.refuse_on_device(executor, target_factory)
-        if not len(call.given):
-            # Without rows there is nothing to evaluate.
-            path = [call.n_steps + 1] if return_trajectory else []
-            nothing = call.shaped(np.empty((*path, 0, call.dim)))
-            finish(report, 0, nothing)
-            return nothing
-        if call.on_device:
-            return call.device_run(callback, return_trajectory, report)
-        return _run(call, callback, return_trajectory, executor, target_factory, report)
+    )  # fmt: skip
+    made = _run(call, callback, return_trajectory, executor, target_factory, progress)[0]
+    for category, text in call.findings:
+        warnings.warn(text, category, stacklevel=users_level())
+    return made
 
 
 def _run(
@@ -210,36 +193,56 @@ def _run(
     keep_path: bool,
     executor: ExecutorLike | None,
     target_factory: str | Factory | None,
-    report: Report | None,
-) -> Any:
-    total = len(call.y) * call.n_steps
-    with evaluated_model(
-        call.model,
-        call.dim,
-        executor=executor,
-        target_factory=target_factory,
-        log=call.log,
-        identity=call.identity,
-        n_threads=call.workers,
-        report=report,
-        total=total,
-    ) as (core, shown):
-        if isinstance(call.integrator, Adaptive):
-            y, sigma, path = _adaptive(call, core, call.integrator, keep_path, shown)
-        elif callback is not None:
-            y, sigma, path = _with_callback(call, core, callback, keep_path, shown)
-        else:
-            raw, error = _core.score_integrate(
-                core, call.program, call.y, call.settings(), keep_path, call.workers, shown
-            )
-            if error is not None or raw is None:
-                raise _stopped(call, error, None if raw is None else raw[:2])
-            y, sigma, rows = raw
-            path = None if rows is None else np.ascontiguousarray(rows.swapaxes(0, 1))
-    result = call.shaped(y if path is None else path)
-    finish(shown, total, result)
-    warn_frozen(int(np.count_nonzero(sigma != call.grid[..., -1])), len(y))
-    return result
+    progress: bool | Report | None,
+) -> tuple[Any, int]:
+    """Return the points at the last level, or at all, and the evaluations of the model."""
+    keep_path = yes("return_trajectory", keep_path)
+    if callback is not None:
+        if not callable(callback):
+            raise ArgumentError(f"callback: {shown(callback)} given; a function is needed")
+        if call.adaptive:
+            call._refuse("callback", True)
+    n_evals = 0 if call.adaptive else call.n_evals
+    with reporter(progress, "integrate", "steps") as report:
+        if call.on_device:
+            call.refuse_on_device(executor, target_factory)
+        if not len(call.given):
+            # Without rows there is nothing to evaluate.
+            path = [call.n_steps + 1] if keep_path else []
+            nothing = call.shaped(np.empty((*path, 0, call.dim)))
+            finish(report, 0, nothing)
+            return nothing, 0
+        if call.on_device:
+            return call.device_run(callback, keep_path, report), n_evals
+        total = len(call.y) * call.n_steps
+        with evaluated_model(
+            call.model,
+            call.dim,
+            executor=executor,
+            target_factory=target_factory,
+            log=call.log,
+            identity=call.identity,
+            n_threads=call.workers,
+            report=report,
+            total=total,
+        ) as (core, tick):
+            rows: Array | None
+            if isinstance(call.integrator, Adaptive):
+                y, sigma, rows, n_evals = _adaptive(call, core, call.integrator, keep_path, tick)
+            elif callback is not None:
+                y, sigma, rows = _with_callback(call, core, callback, keep_path, tick)
+            else:
+                raw, error = _core.score_integrate(
+                    core, call.program, call.y, call.settings(), keep_path, call.workers, tick
+                )
+                if error is not None or raw is None:
+                    raise _stopped(call, error, None if raw is None else raw[:2])
+                y, sigma, rows = raw
+                rows = None if rows is None else np.ascontiguousarray(rows.swapaxes(0, 1))
+        result = call.shaped(y if rows is None else rows)
+        finish(tick, total, result)
+    call.findings += frozen_findings(int(np.count_nonzero(sigma != call.grid[..., -1])), len(y))
+    return result, n_evals
 
 
 def _stopped(
@@ -254,7 +257,7 @@ def _stopped(
 
 def _adaptive(
     call: Call, core: Any, integrator: Adaptive, keep_path: bool, report: Report | None
-) -> tuple[Array, Array, Array | None]:
+) -> tuple[Array, Array, Array | None, int]:
     """Integrate with adaptive steps."""
     raw, error = integrate_adaptive(
         core,
@@ -269,7 +272,7 @@ def _adaptive(
     if error is not None or raw is None:
         raise _stopped(call, error, None if raw is None else (raw["y"], raw["sigma"]))
     path = np.ascontiguousarray(raw["trajectory"].swapaxes(0, 1)) if keep_path else None
-    return raw["y"], raw["sigma"], path
+    return raw["y"], raw["sigma"], path, int(raw["n_evals"].sum())
 
 
 def _with_callback(
@@ -300,6 +303,57 @@ def _with_callback(
     return y, sigma, np.stack(path) if keep_path else None
 
 
+_Schedule: TypeAlias = ScheduleName | Callable[[int, float, float], ArrayLike]
+
+
+class _Options(TypedDict, total=False):
+    """The arguments of `sample` that do not change the type of its result."""
+
+    final: Literal["zero", "min"]
+    nfe_budget: int | None
+    rng: RngLike
+    first_row: int
+    brownian: bool | tuple[float, float]
+    threshold: float | Threshold | None
+    on_nan: Literal["raise", "freeze", "ignore"]
+    callback: Callable[[int, float, Any], object] | None
+    return_trajectory: bool
+    as_tensor: bool
+    n_threads: int | None
+    executor: ExecutorLike | None
+    target_factory: str | Factory | None
+    checkpoint: str | PathLike[str] | Checkpoint | None
+    progress: bool | Report | None
+
+
+@overload
+def sample(
+    model: Model,
+    n: int,
+    dim: int | Sequence[int] | None = None,
+    n_steps: int | None = None,
+    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
+    schedule: _Schedule = "karras",
+    sigma_range: tuple[float, float] | None = None,
+    *,
+    part: None = None,
+    store: None = None,
+    **options: Unpack[_Options],
+) -> Drawn: ...
+@overload
+def sample(
+    model: Model,
+    n: int,
+    dim: int | Sequence[int] | None = None,
+    n_steps: int | None = None,
+    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
+    schedule: _Schedule = "karras",
+    sigma_range: tuple[float, float] | None = None,
+    *,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
+    **options: Unpack[_Options],
+) -> Rows: ...
 @public
 def sample(
     model: Model,
@@ -307,7 +361,7 @@ def sample(
     dim: int | Sequence[int] | None = None,
     n_steps: int | None = None,
     integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
-    schedule: ScheduleName | Callable[[int, float, float], ArrayLike] = "karras",
+    schedule: _Schedule = "karras",
     sigma_range: tuple[float, float] | None = None,
     *,
     final: Literal["zero", "min"] = "zero",
@@ -327,7 +381,7 @@ def sample(
     store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
-) -> Any:
+) -> Drawn | Rows:
     """Draw from the law of a score model: integrate noise of the highest level down to the data.
 
     Parameters
@@ -372,9 +426,11 @@ def sample(
 
     Returns
     -------
-    ndarray or torch.Tensor, shape (n, d) or (n, *dim)
-        The points; a tensor with `as_tensor`, or if the loop of the model runs on its device. With
-        `part` or `store` a `Rows`, whose ``array`` has the points.
+    Sample
+        Independent draws, with their seed and settings. ``draws`` are (n, d) or (n, *dim), a tensor
+        with `as_tensor`, or if the loop of the model runs on its device. `numpy.asarray` and
+        functions of NumPy take them as an array. With `return_trajectory` the points at all levels
+        are ``trajectory``. With `part` or `store` a `Rows`, whose ``array`` has the points.
 
     Raises
     ------
@@ -383,11 +439,18 @@ def sample(
     ImportError
         With `as_tensor`, if torch is not installed.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the highest level of `sigma_range` is not large against the data, so that modes may be
+        missed.
+
     Notes
     -----
     The starting points are normal with the standard deviation of the highest level. That level must
-    be large compared with the spread of the data; otherwise the draws are too narrow. For few
-    evaluations in many dimensions see `langevin_gibbs`.
+    be large compared with the distances of the data from 0 and from each other. It is judged by the
+    model at up to 64 points of noise, which `n_evals` does not count and the draws do not depend
+    on. For few evaluations in many dimensions see `langevin_gibbs`.
 
     References
     ----------
@@ -399,22 +462,30 @@ def sample(
     >>> import fermiac as fm
     >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.04, 0.04])
     >>> x = fm.score.sample(m, 4000, n_steps=20, sigma_range=(0.01, 50.0), rng=0)
-    >>> bool(abs((x > 0).mean() - 0.7) < 0.03)
-    True
+    >>> x.draws.shape, x.seed, bool(abs(x.expect(lambda x: x > 0).mean - 0.7) < 0.03)
+    ((4000, 1), 0, True)
     """
+    given = {name: value for name, value in locals().items() if name not in OF_CALL}
+    checked = as_model(model, in_order=True)
+    event = event_of(checked, dim)
+    low, high = range_of(checked, sigma_range)
+
+    def doubts(made: Drawn | Rows) -> list[Finding]:
+        found: list[Finding] = [(FermiacWarning, text) for text in made.warnings]
+        if is_quiet() or not n:
+            return found
+        return found + range_findings(checked._shaped(event), high, math.prod(event))
+
     if part is not None or store is not None:
-        given = {name: value for name, value in locals().items() if name not in OF_CALL}
         split = Split(
             part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
             progress=progress,
         )  # fmt: skip
-        return sample_rows(sample, model, n, given, split, first_row)
-    model = as_model(model, in_order=True)
-    home = model._home() if yes("as_tensor", as_tensor) else None
+        return run_and_warn(lambda: sample_rows(sample, model, n, given, split, first_row), doubts)
+    start = time.perf_counter()
+    home = checked._home() if yes("as_tensor", as_tensor) else None
     n = whole("n", n, 0, 2**40)
-    event = event_of(model, dim)
     method = INTEGRATORS.resolve(integrator)
-    low, high = range_of(model, sigma_range)
     zero = choice("final", final, ("zero", "min")) == "zero"
     steps = _steps(method, n_steps, nfe_budget, zero)
     grid = schedule_of(schedule, steps, low, high, zero)
@@ -425,38 +496,41 @@ def sample(
     noise = start_noise(key, first, n, math.prod(event))
     noise *= grid[0]
     y0: Any = noise.reshape(n, *event)
-    if model.runs_on_device:
-        y0 = model._to_device(y0)
-    points = integrate(
-        model,
-        y0,
-        grid,
-        method,
-        rng=key,
-        first_row=first,
-        brownian=brownian,
-        threshold=threshold,
-        on_nan=on_nan,
-        callback=callback,
-        return_trajectory=return_trajectory,
-        n_threads=n_threads,
-        executor=executor,
-        target_factory=target_factory,
-        checkpoint=checkpoint,
-        progress=progress,
+    if checked.runs_on_device:
+        y0 = checked._to_device(y0)
+    call = Call(
+        checked, y0, grid, method, key, first, brownian, threshold, on_nan, n_threads, checkpoint
     )
-    if home is None:
-        return points
-    device, dtype = home
-    return import_torch().as_tensor(points).to(device=device, dtype=dtype)
+    points, n_evals = _run(call, callback, return_trajectory, executor, target_factory, progress)
+    if home is not None:
+        device, dtype = home
+        points = import_torch().as_tensor(points).to(device=device, dtype=dtype)
+    settings = {
+        "n_steps": steps, "integrator": repr(method), "sigma_range": (low, high), "final": final,
+        "schedule": schedule if isinstance(schedule, str) else shown(schedule), "first_row": first,
+    }  # fmt: skip
+    made = Drawn(
+        seed=key,
+        version=_core.__version__,
+        isa=_core.isa_level,
+        settings=settings,
+        n_evals=n_evals,
+        wall_time=time.perf_counter() - start,
+        warnings=tuple(text for _, text in call.findings),
+        draws=points[-1] if return_trajectory else points,
+        trajectory=points if return_trajectory else None,
+    )
+    return run_and_warn(lambda: made, doubts)
 
 
 def event_of(model: Model, dim: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the shape of a point, from `dim` or from the model."""
     if dim is None:
-        known = model._event
+        known = model._likely_event()
         if known is None:
-            raise ArgumentError("dim: not given, and the model does not say; give the coordinates")
+            raise ArgumentError(
+                "dim: not given, and the model does not say; give dim=, or ScoreModel(..., dim=...)"
+            )
         return known
     sizes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     event = tuple(whole("dim", size, 1, 2**31) for size in sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Literal, TypeAlias
 
@@ -14,15 +15,19 @@ from fermiac._base.calls import public
 from fermiac._base.progress import Report
 from fermiac._base.validate import RngLike, choice, shown, whole
 from fermiac.errors import ArgumentError
+from fermiac.results.result import quiet
 from fermiac.runs.checkpoint import Checkpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.score.arguments import as_model
-from fermiac.score.guided_result import Guided
+from fermiac.score.exact import Gaussian, GaussianMixture
+from fermiac.score.guided_result import LEAST_LINES, Guided, is_collapsed
 from fermiac.score.integration import event_of
 from fermiac.score.inverse_methods import (
+    DDRM,
     METHODS,
     InverseMethod,
     Particles,
+    PiGDM,
     matched,
     prior_variance_of,
     pulled,
@@ -44,8 +49,10 @@ from fermiac.score.steering import (
 __all__ = ["observed", "posterior"]
 
 Array = NDArray[np.float64]
+#: The seed of the particles by which the others are judged; a choice never depends on chance.
+_CHECK = 2**64 - 1
 MethodName: TypeAlias = Literal[
-    "dps", "pigdm", "tmpd", "ddrm", "daps", "diffpir", "inpaint", "particles"
+    "auto", "particles", "dps", "pigdm", "tmpd", "ddrm", "daps", "diffpir", "inpaint"
 ]
 
 
@@ -57,7 +64,7 @@ def posterior(
     n: int = 256,
     dim: int | Sequence[int] | None = None,
     *,
-    method: MethodName | InverseMethod = "pigdm",
+    method: MethodName | InverseMethod = "auto",
     n_steps: int = 100,
     schedule: ScheduleName | Schedule = "karras",
     sigma_range: tuple[float, float] | None = None,
@@ -72,7 +79,8 @@ def posterior(
 
     The target has the density :math:`p(x)\,p(y \mid x)` up to a factor. All methods but
     ``"particles"`` are approximations whose error does not vanish with more steps. `bias` describes
-    the error, and the documentation has its size for laws that are known exactly.
+    the error, and the first line of the result says ``biased``. The documentation has its size for
+    laws that are known exactly.
 
     Parameters
     ----------
@@ -85,12 +93,16 @@ def posterior(
     n : int, default 256
         The number of draws.
     dim : int or sequence of int, optional
-        Coordinates of a point, if the model does not determine it.
-    method : InverseMethod or str, default "pigdm"
-        `PiGDM`, ``"pigdm"``; `DPS`, ``"dps"``; `TMPD`, ``"tmpd"``; `DDRM`, ``"ddrm"``; `DAPS`,
-        ``"daps"``; `DiffPIR`, ``"diffpir"``; `RePaint`, ``"inpaint"``; `Particles`,
-        ``"particles"``. The first three need the derivative of the model, which exact models and
-        torch modules have.
+        Coordinates of a point; by default those of the model, or the columns of a `Linear`
+        observation.
+    method : InverseMethod or str, default "auto"
+        `Particles`, ``"particles"``; `PiGDM`, ``"pigdm"``; `DPS`, ``"dps"``; `TMPD`, ``"tmpd"``;
+        `DDRM`, ``"ddrm"``; `DAPS`, ``"daps"``; `DiffPIR`, ``"diffpir"``; `RePaint`,
+        ``"inpaint"``. `PiGDM`, `DPS` and `TMPD` need the derivative of the model, which exact
+        models and torch modules have. ``"auto"`` takes particles. If the model has no log-density,
+        and the particles of a `Linear` observation descend from too few starting points, it takes
+        the approximation that is least biased on exact laws: ``"pigdm"`` with a derivative,
+        ``"ddrm"`` without.
     n_steps : int, default 100
         The number of steps, including the one to level 0.
     schedule, sigma_range, names, rng, n_threads, progress, checkpoint, executor
@@ -117,6 +129,16 @@ def posterior(
     -----
     WeightWarning
         If particles descend from too few starting points for their errors.
+    ConvergenceWarning
+        If the highest level is not large against the data, see `sample`; or if the log evidence
+        changes with the number of steps.
+
+    Notes
+    -----
+    Particles have exact weights if the model has a log-density. Otherwise the error of their log
+    evidence is of the order of the length of a step. Half as many particles with half as many steps
+    then measure it: `log_evidence_stderr` includes the difference of the two values, or the noise
+    of this difference if that is larger. Their evaluations are counted in `n_evals`.
 
     References
     ----------
@@ -132,14 +154,19 @@ def posterior(
     >>> import fermiac as fm
     >>> o = fm.score.Linear([[1.0]], noise=1.0)
     >>> law = fm.score.Gaussian([0.0], 1.0)
-    >>> s = fm.score.posterior(law, o, [2.0], 2000, method="tmpd", rng=0)
-    >>> bool(abs(s.draws.mean() - 1) < 0.1 and abs(s.draws.var() - 0.5) < 0.05)
+    >>> s = fm.score.posterior(law, o, [2.0], 2000, rng=0)
+    >>> e = s.expect("x[0]")
+    >>> bool(abs(e.mean - 1) < 5 * e.stderr), s.mode, s.bias
+    (True, 'particles', ())
+    >>> bool(abs(s.log_evidence + 2.2655) < 5 * s.log_evidence_stderr)
     True
-    >>> p = fm.score.posterior(law, o, [2.0], 2000, method="particles", rng=0)
-    >>> bool(abs(p.log_evidence + 2.2655) < 5 * p.log_evidence_stderr), p.bias
-    (True, ())
+    >>> t = fm.score.posterior(law, o, [2.0], 2000, method="tmpd", rng=0)
+    >>> bool(abs(t.draws.mean() - 1) < 0.1), t.is_biased
+    (True, True)
     """
     model = as_model(model)
+    if dim is None and model._event is None and isinstance(observation, Linear):
+        dim = observation.dim
     event = event_of(model, dim)
     model = model._shaped(event)
     d = math.prod(event)
@@ -151,44 +178,69 @@ def posterior(
     observation._require(d)
     seen = observation._observed(y)
     count = whole("n", n, 1, 2**40)
-    chosen = METHODS.resolve(method)
+    auto = isinstance(method, str) and method == "auto"
+    chosen: InverseMethod = Particles() if auto else METHODS.resolve(method)
     chosen._require_derivative(model)
     grid = levels_of(model, n_steps, schedule, sigma_range)
-    particles = isinstance(chosen, Particles)
-    moves, bias = (
-        _particles(chosen, model, observation, seen, noise_of(grid))
-        if isinstance(chosen, Particles)
-        else (chosen._moves(model, observation, seen, d), (chosen.flaw,))
-    )
+    extra = 0
+    if isinstance(chosen, PiGDM | Particles) and not isinstance(model, GaussianMixture | Gaussian):
+        ends = float(grid[-2]), float(grid[0])
+        variance, extra = prior_variance_of(model, chosen.prior_variance, d, ends)
+        chosen = replace(chosen, prior_variance=variance)
 
-    def finished(draws: Array) -> dict[str, Any]:
-        more: dict[str, Any] = {"residuals": observation._residuals(draws, seen)}
-        if not particles:
-            more["rewards"] = observation._log_likelihood(draws, seen)
-        return more
+    def run(
+        chosen: InverseMethod, n: int, grid: Array, rng: RngLike, coarse: Guided | None, **how: Any
+    ) -> Guided:
+        weighted = isinstance(chosen, Particles)
+        moves, bias = (
+            _particles(chosen, model, observation, seen, noise_of(grid))
+            if isinstance(chosen, Particles)
+            else (chosen._moves(model, observation, seen, d), (chosen.flaw,))
+        )
 
-    identity = {"steps of": repr(chosen), "observation": repr(observation)}
-    if isinstance(observation, Linear):
-        identity["observed"] = digest(observation.matrix, seen)
-    return run_particles(
-        moves,
-        grid,
-        (count, d),
-        label="posterior",
-        mode=chosen.name,
-        weighted=particles,
-        names=names,
-        ess_threshold=chosen.ess_threshold if isinstance(chosen, Particles) else 0.0,
-        rng=rng,
-        n_threads=n_threads,
-        progress=progress,
-        checkpoint=checkpoint,
-        executor=executor,
-        identity=identity,
-        settings={"method": repr(chosen)},
-        bias=bias,
-        finished=finished,
-    )
+        def finished(draws: Array) -> dict[str, Any]:
+            more: dict[str, Any] = {"residuals": observation._residuals(draws, seen)}
+            if not weighted:
+                more["rewards"] = observation._log_likelihood(draws, seen)
+            return more
+
+        identity = {"steps of": repr(chosen), "observation": repr(observation)}
+        if isinstance(observation, Linear):
+            identity["observed"] = digest(observation.matrix, seen)
+        return run_particles(
+            moves,
+            grid,
+            (n, d),
+            label="posterior",
+            mode=chosen.name,
+            weighted=weighted,
+            names=names,
+            ess_threshold=chosen.ess_threshold if isinstance(chosen, Particles) else 0.0,
+            rng=rng,
+            n_threads=n_threads,
+            executor=executor,
+            identity=identity,
+            settings={"method": repr(chosen)},
+            bias=bias,
+            finished=finished,
+            coarse=coarse,
+            extra=extra,
+            **how,
+        )
+
+    coarse = None
+    if isinstance(chosen, Particles) and not has_exact_weights(chosen.correct, [model]):
+        half = np.append(grid[:-1:2], 0.0)
+        if count >= 2 * LEAST_LINES and len(half) > 2:
+            with quiet():
+                coarse = run(
+                    chosen, count // 2, half, _CHECK, None, progress=False, checkpoint=None
+                )
+            extra = coarse.n_evals
+        if auto and isinstance(observation, Linear) and (coarse is None or is_collapsed(coarse)):
+            coarse = None
+            chosen = PiGDM(chosen.prior_variance) if model.has_vjp else DDRM()
+    return run(chosen, count, grid, rng, coarse, progress=progress, checkpoint=checkpoint)
 
 
 def _particles(
@@ -197,7 +249,7 @@ def _particles(
     """Return the particles of an observation, and their bias."""
     exact = has_exact_weights(chosen.correct, [model])
     linear = observation if isinstance(observation, Linear) else None
-    variance = prior_variance_of(model, chosen.prior_variance)
+    variance = prior_variance_of(model, chosen.prior_variance, 0)[0]
 
     def potential(y: Array, x: Array, s: float) -> Array:
         if linear is None:
@@ -301,7 +353,7 @@ def observed(
     >>> import fermiac as fm
     >>> o = fm.score.Linear([[1.0, 0.0]], noise=0.5)
     >>> m = fm.score.observed(fm.score.Gaussian([0.0, 0.0], 1.0), o, [2.0], rule="tmpd")
-    >>> x = fm.score.sample(m, 4000, n_steps=30, sigma_range=(0.01, 50.0), rng=0)
+    >>> x = fm.score.sample(m, 4000, n_steps=30, sigma_range=(0.01, 50.0), rng=0).draws
     >>> bool(abs(x[:, 0].mean() - 1.6) < 0.05 and abs(x[:, 1].mean()) < 0.1)
     True
     """
@@ -315,5 +367,5 @@ def observed(
     choice("rule", rule, ("pigdm", "tmpd"))
     METHODS.resolve(rule)._require_derivative(model)
     seen = observation._observed(y)
-    variance = prior_variance_of(model, prior_variance)
+    variance = prior_variance_of(model, prior_variance, observation.dim)[0]
     return _Given(model, observation, seen, rule, variance)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac import _core
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import positive, probability, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.exact import Gaussian, GaussianMixture
 from fermiac.score.model import Model
 from fermiac.score.network import ScoreModel
+from fermiac.score.noise import PROBE
 from fermiac.score.observations import Linear, Measured, Observation, parts_of
 from fermiac.score.particles import Moves, denoised_at
 from fermiac.score.schedules import karras
@@ -120,20 +123,31 @@ def _ancestral(y: Array, denoised: Array, s: float, to: float, z: Array, eta: fl
     return np.asarray(denoised + math.sqrt(max(to**2 - noise**2, 0.0)) * slope + noise * z)
 
 
-def prior_variance_of(model: Model, given: float | None) -> float:
-    """Return the variance of the data of a model."""
+def prior_variance_of(
+    model: Model, given: float | None, dim: int, levels: tuple[float, float] | None = None
+) -> tuple[float, int]:
+    """Return the variance of the data of a model, and the evaluations that it took.
+
+    That of a network without a `sigma_data` is the variance of 64 draws by 20 steps.
+    """
     if given is not None:
-        return positive("prior_variance", given)
+        return positive("prior_variance", given), 0
     if isinstance(model, (GaussianMixture, Gaussian)):
         weights, means, covariances = parts_of(model)
         mean = weights @ means
         spread = (np.square(means - mean).sum(axis=1) + covariances.trace(0, 1, 2)) @ weights
-        return float(spread) / means.shape[1] or 1.0
+        return float(spread) / means.shape[1] or 1.0, 0
     if isinstance(model, ScoreModel) and not isinstance(model._network, Model):
         own = model.parametrisation
         if own.kind == "edm":
-            return float(own.sigma_data) ** 2
-    return 1.0
+            return float(own.sigma_data) ** 2, 0
+    grid = karras(20, *(levels or model._sampling_range()), final="zero")
+    y = grid[0] * _core.score_noise(0, PROBE, 0, 64, 0, dim, 0)[0]
+    with model._held():
+        for s, to in zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True):
+            denoised = denoised_at(model, y, s)
+            y = denoised + to / s * (y - denoised)
+    return float(y.var(axis=0).mean()) or 1.0, 64 * 20
 
 
 def pulled(
@@ -219,7 +233,7 @@ class PiGDM(InverseMethod):
     ----------
     prior_variance : float, optional
         The variance v. The default is that of the data; for a network the square of its
-        `sigma_data`, or 1.
+        `sigma_data`, or the variance of 64 draws.
     eta : float, default 1.0
         The noise of the steps: 1 for ancestral ones, 0 for the probability-flow equation.
 
@@ -257,9 +271,9 @@ class PiGDM(InverseMethod):
 
 
 class _Pulled(_Plain):
-    def __init__(self, model: Model, observation: Any, observed: Any, settings: Any) -> None:
-        super().__init__(model, observation, observed, settings)
-        self._variance = prior_variance_of(model, getattr(settings, "prior_variance", None))
+    @cached_property
+    def _variance(self) -> float:
+        return prior_variance_of(self.model, self._of.prior_variance, self._o.dim)[0]
 
     def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
         denoised = self._denoised(y, s)
@@ -650,5 +664,5 @@ METHODS: Strategies[InverseMethod] = Strategies(
         "inpaint": RePaint,
         "particles": Particles,
     },
-    "fermiac.score.PiGDM()",
+    "fermiac.score.Particles()",
 )

@@ -17,10 +17,11 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import choice, key_of, numbers, positive, shown, whole
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.results.result import Finding, Result
+from fermiac.runs.loop import run_and_warn
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
-from fermiac.score.arguments import as_model, range_of
+from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.likelihood_parts import OF_CALL, joined, likelihood_in_parts, missing
 from fermiac.score.model import Model, rows_of
 from fermiac.score.split import Split
@@ -238,6 +239,11 @@ def log_likelihood(
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is a `Likelihood` of the finished rows.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the highest level is not large against the data, for ``terminal="normal"``; see `sample`.
+
     Notes
     -----
     Along dy/ds = (y - D(y, s)) / s the log-density of the noisy law changes by
@@ -280,7 +286,9 @@ def log_likelihood(
             part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
             n_threads=n_threads, progress=progress,
         )  # fmt: skip
-        return likelihood_in_parts(log_likelihood, model, x, settings, split, first_row)
+        made = likelihood_in_parts(log_likelihood, model, x, settings, split, first_row)
+        told: list[Finding] = [(ConvergenceWarning, text) for text in made.warnings]
+        return made if split.is_at_once else run_and_warn(lambda: made, lambda made: told)
     start = time.perf_counter()
     model = as_model(model)
     first = whole("first_row", first_row, 0, 2**48)
@@ -354,7 +362,9 @@ def log_likelihood(
             raise error
         result = result_of(cast("dict[str, Any]", raw), "complete")
         finish(report, len(points), result)
-    return result
+    of_noise = terminal == "normal" and len(points) > 0
+    found = range_findings(model, high, points.shape[1]) if of_noise else []
+    return run_and_warn(lambda: result, lambda result: found)
 
 
 def _values(

@@ -56,11 +56,17 @@ class Model:
     _needs_order: bool = False
     #: Whether a value depends on those of the run before it.
     _needs_run: bool = False
+    #: The distance between the farthest modes of the data, if it is known.
+    _diameter: float = 0.0
 
     @property
     def _event(self) -> tuple[int, ...] | None:
         """The shape of a point, or None if the model takes any."""
         return None if self.dim is None else (self.dim,)
+
+    def _likely_event(self) -> tuple[int, ...] | None:
+        """Return the shape of a point, also from the layers of a network; None if it is unknown."""
+        return self._event
 
     # Implemented by the models: checked, C-contiguous (n, d) and (1,) or (n,) to (n, d) or (n,).
     def _denoise(self, y: Array, sigma: Array) -> Array:

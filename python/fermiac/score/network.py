@@ -488,6 +488,25 @@ class ScoreModel(Model):
     def _event(self) -> tuple[int, ...] | None:
         return self.event_shape if self.event_shape is not None else super()._event
 
+    def _likely_event(self) -> tuple[int, ...] | None:
+        inner = self._network
+        if isinstance(inner, Model):
+            return self._event or inner._likely_event()
+        if self._event is not None or not isinstance(inner, TorchNetwork):
+            return self._event
+        nn = sys.modules["torch"].nn
+        parts = inner.held.modules() if isinstance(inner.held, nn.Module) else ()
+        layers = [part for part in parts if isinstance(part, nn.Linear)]
+        # Values have the shape of points; the first layer may take the level as one more number.
+        sizes = [layers[-1].out_features, layers[0].in_features] if layers else []
+        for dim in dict.fromkeys(sizes):
+            try:
+                self._denoise(np.zeros((1, dim)), np.array([self._sampling_range()[1]]))
+            except Exception:
+                continue
+            return (dim,)
+        return None
+
     def _shaped(self, event: tuple[int, ...]) -> ScoreModel:
         own = self.event_shape
         if (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from os import PathLike
@@ -128,6 +128,10 @@ class Moves(Protocol):
     n_evals: int
     #: Normal numbers of a step, as multiples of the coordinates.
     n_normals: int = 1
+
+    def laws(self) -> Sequence[Model]:
+        """Return the models of the laws that pure noise must hide at the highest level."""
+        return [self.model]
 
     def replace_models(self, replaced: Callable[[Model], Model]) -> None:
         """Replace the models that denoise points."""

@@ -28,8 +28,7 @@ from fermiac._base.validate import (
     yes,
 )
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.results.result import warn
-from fermiac.score.arguments import as_model, range_of
+from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
 from fermiac.score.integration import event_of
 from fermiac.score.model import Model
@@ -470,7 +469,7 @@ def svdd(
             raise
         made = result(state, state.denoised, rewards, "complete")
         finish(report, n_steps, made)
-    found = collapse(made)
+    found = collapse(made) + range_findings(target.model, float(grid[0]), target.dim)
     warn(found, made)
     return made
 

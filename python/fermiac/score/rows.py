@@ -15,7 +15,7 @@ from fermiac._base.config import resolve_threads, threads
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import key_of, numbers, whole
 from fermiac.errors import ArgumentError
-from fermiac.results.result import Result
+from fermiac.results.result import Result, quiet
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import identity_of_call, is_default, part_of
 from fermiac.runs.rows import RowsOfCall
@@ -62,7 +62,7 @@ class Rows(RowsOfCall):
     ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, part=(i, 3)) for i in range(3)
     ... ]
     >>> x = fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0)
-    >>> bool((fm.merge(parts).array == x).all())
+    >>> bool((fm.merge(parts).array == x.draws).all())
     True
     """
 
@@ -111,11 +111,13 @@ class _Block:
             array=np.asarray(points, dtype=np.float64),
             blocks=((start, stop),),
             n_rows=self._n,
+            warnings=getattr(points, "warnings", ()),
         )
 
     def _points(self, model: Any, start: int, stop: int, given: Mapping[str, Any]) -> Any:
         """Return rows of `fermiac.score.sample`."""
-        return self._call(model, stop - start, **given)
+        with quiet():
+            return self._call(model, stop - start, **given)
 
 
 class _Transported(_Block):

@@ -30,13 +30,12 @@ from fermiac._base.validate import (
     yes,
 )
 from fermiac.errors import ArgumentError
-from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint
 from fermiac.runs.executor import ExecutorLike
-from fermiac.score.arguments import as_model, range_of
+from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.executor_model import sharded_model
-from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
+from fermiac.score.guided_result import Guided, collapse, log_normalizer_of, step_findings
 from fermiac.score.integration import event_of
 from fermiac.score.model import Model
 from fermiac.score.particles import Cloud, Moves, Run, denoised_at, log_normal
@@ -210,6 +209,10 @@ class _Power(Moves):
         self._total = float(exponents.sum())
         self.n_evals = 0
 
+    def laws(self) -> Sequence[Model]:
+        """Return the models of the laws."""
+        return self._models
+
     def replace_models(self, replaced: Callable[[Model], Model]) -> None:
         """Replace the models that denoise points."""
         self._models = [replaced(model) for model in self._models]
@@ -301,14 +304,18 @@ def run_particles(
     mode: str = "particles",
     weighted: bool = True,
     finished: Callable[[Array], Mapping[str, Any]] = lambda draws: {},
+    coarse: Guided | None = None,
+    extra: int = 0,
 ) -> Guided:
     """Run particles, and return them as a sample.
 
-    `finished` returns further fields of the result for the draws.
+    `finished` returns further fields of the result for the draws. `coarse` is a run with fewer
+    steps, by which the error of the steps is judged, and `extra` are evaluations before this run.
     """
     start = time.perf_counter()
     share = probability("ess_threshold", ess_threshold, zero=True, one=True)
     wanted = labels(names, shape[1])
+    laws = moves.laws()
     run = Run(moves, grid, shape, share, rng, checkpoint, {"method": label, **identity})
 
     def result(cloud: Cloud, status: str) -> Guided:
@@ -334,7 +341,7 @@ def run_particles(
             mode=mode,
             bias=tuple(bias),
             names=wanted,
-            n_evals=moves.n_evals,
+            n_evals=moves.n_evals + extra,
             settings={**settings, "ess_threshold": share},
             status=status,
             wall_time=time.perf_counter() - start,
@@ -359,8 +366,14 @@ def run_particles(
             raise
         made = result(cloud, "complete")
         finish(report, run.n_steps, made)
+    high = float(grid[0])
     found = collapse(made)
-    warn(found, made)
+    if coarse is not None:
+        stderr, more = step_findings(made, coarse, (len(grid) - 1, len(coarse.sigmas) - 1))
+        object.__setattr__(made, "log_normalizer_stderr", stderr)
+        found += more
+    found += [f for law in laws for f in range_findings(law, high, shape[1])]
+    warn(list(dict.fromkeys(found)), made)
     return made
 
 
