@@ -266,6 +266,8 @@ def to_estimate(
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
     always = raw["always"] & ~nothing & (stderr < unseen) & (raw["n_from_law"] > 0)
+    # A constant beside functions that are no indicators keeps its error.
+    equal = raw["equal"] & (stderr <= _ROUNDING * np.abs(mean)) & (raw["n_from_law"] > 0) | always
     if always.any():
         # The same rule for points where an event does not happen. Noise of the weights adds to it.
         noise = np.where(stderr > _ROUNDING * np.abs(mean), stderr, 0.0)
@@ -285,7 +287,7 @@ def to_estimate(
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
-    found = estimate_findings(raw, labels, khat, is_complex, settings, always)
+    found = estimate_findings(raw, labels, khat, is_complex, settings, equal)
     if how is not None and not interrupted:
         found += drawing_findings(raw, labels, khat, is_complex, how, mean, stderr, df)
     common: dict[str, Any] = {

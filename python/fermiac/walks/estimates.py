@@ -15,6 +15,7 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.results.error_models import Average, Controls, register
 from fermiac.results.result import warn
+from fermiac.results.unseen import equal_finding
 from fermiac.walks.node_functions import NodeFunction
 from fermiac.walks.transient import (
     early_average,
@@ -115,6 +116,11 @@ def _estimate(
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
     found = few_walkers(walk) + young(walk)
+    flat = np.sqrt(variance) <= 1e-12 * np.abs(mean)
+    n_seen = len(walk.visited)
+    if flat.any() and n_seen < walk.n_nodes:
+        which = ", ".join(label for label, f in zip(labels, flat, strict=True) if f)
+        found.append(equal_finding(n_seen, f"f at visited nodes for {which:.200}", "nodes"))
     if parts.early is not None:
         found += unsettled(walk, parts.early, mean, spread)
     exponent = walk.settings["step_exponent"]
