@@ -312,8 +312,9 @@ def auc_difference(
 
     Warns
     -----
-    FermiacWarning
-        If the standard error is 0, as for two models that rank the examples identically.
+    ConvergenceWarning
+        If the standard error is 0, as for two models that rank the examples identically; the
+        p-value is then NaN.
 
     Notes
     -----
