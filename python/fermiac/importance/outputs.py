@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.validate import real
-from fermiac.errors import ArgumentError, FermiacWarning, TargetError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.callables import as_batch
 
 __all__ = ["Outputs", "rows_at_once", "tolerances", "with_unit_map"]

@@ -28,6 +28,7 @@ from fermiac.results.averages import join_complex
 from fermiac.results.result import warn
 from fermiac.results.sample import OTHER_SPACE
 from fermiac.results.summary import Summary
+from fermiac.results.unseen import equal_finding
 from fermiac.targets.model import ModelTarget
 
 __all__ = ["Evidence", "to_estimate", "to_evidence"]
@@ -404,9 +405,10 @@ def to_evidence(
     if raw["n_per_replicate"] and count < _FEWEST:
         raw["log_evidence_stderr"] = np.inf
     if raw["log_evidence_stderr"] < _ROUNDING:
-        # The ratio of the target and the sampler is constant at all points. By the rule of three it
-        # may differ where the sampler has a probability below 3 / n.
+        # The ratio of the target and the sampler may differ where the sampler has a probability
+        # below 3 / n.
         raw["log_evidence_stderr"] = 3 / len(raw["draws"])
+        found.append(equal_finding(len(raw["draws"]), "the weights"))
     common: dict[str, Any] = {
         "seed": key,
         "version": _core.__version__,
