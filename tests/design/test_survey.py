@@ -153,9 +153,16 @@ def test_the_errors_of_balanced_samples() -> None:
 def test_proportional_values_have_no_error() -> None:
     for method in ("conditional_poisson", "systematic", "balanced"):
         s = sample(W, 3, method=method, rng=1)  # type: ignore[arg-type]
-        t = s.total(7 * s.probabilities[s.units])
+        with pytest.warns(fm.errors.ConvergenceWarning, match="values of y / π are equal"):
+            t = s.total(7 * s.probabilities[s.units])
         assert t.value == pytest.approx(21)
         assert t.stderr == pytest.approx(0, abs=1e-9)
+    # A large unit was not drawn.
+    s = sample(np.ones(1000), 50, rng=1)
+    y = np.ones(1000)
+    y[np.setdiff1d(np.arange(1000), s.units)[0]] = 1e6
+    with pytest.warns(fm.errors.ConvergenceWarning, match=r"all 50 values .* up to 5\.8 %"):
+        assert s.total(y[s.units]).value == pytest.approx(1000)
     whole = sample(W, 6, rng=0)
     assert whole.total(W) == (W.sum(), 0.0)
     one = sample(W, 1, rng=0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.evaluate import cochran_q, five_by_two_cv, mcnemar, resampled_ttest
 
 
@@ -82,10 +83,20 @@ def test_splits() -> None:
     assert f.statistic == pytest.approx((folds**2).sum() / (2 * spread.sum()))
     t = five_by_two_cv(folds, method="t")
     assert t.statistic == pytest.approx(folds[0, 0] / np.sqrt(spread.mean()))
-    zero = np.zeros((5, 2))
-    assert five_by_two_cv(zero, method="t").pvalue == 1.0
-    assert five_by_two_cv(zero).pvalue == 1.0
-    assert resampled_ttest(zero[:, 0], test_train_ratio=0.1).pvalue == 1.0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_equal_differences_have_no_p_value(value: float) -> None:
+    calls: list[Callable[[], fm.evaluate.ModelTest]] = [
+        lambda: resampled_ttest(np.full(10, value), test_train_ratio=0.1),
+        lambda: five_by_two_cv(np.full((5, 2), value) * np.arange(5)[:, None]),
+        lambda: five_by_two_cv(np.full((5, 2), value), method="t"),
+    ]
+    for call in calls:
+        with pytest.warns(ConvergenceWarning, match="all 10 values of the differences are equal"):
+            t = call()
+        assert np.isnan([t.statistic, t.pvalue]).all()
+        assert len(t.warnings) == 1
 
 
 @pytest.mark.parametrize(

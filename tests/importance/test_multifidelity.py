@@ -163,7 +163,7 @@ def test_several_outputs() -> None:
 
 
 def test_constant_models() -> None:
-    with pytest.warns(FermiacWarning, match="the first model had one value at all 198 points"):
+    with pytest.warns(FermiacWarning, match="all 198 values of the first model are equal"):
         m = multifidelity([lambda x: np.full(len(x), 3.0)] * 2, UNIT, 200, [1.0, 0.1], rng=0)
     assert m.mean == 3.0
     assert m.stderr == 3 * 3.0 / 198

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,11 +18,13 @@ from samples import gaussian
 import fermiac as fm
 from fermiac.errors import (
     ArgumentError,
+    ConvergenceWarning,
     FermiacWarning,
     HeavyTailWarning,
     TargetError,
     WeightWarning,
 )
+from fermiac.results.unseen import all_equal, unseen
 
 Array = NDArray[np.float64]
 
@@ -29,7 +32,8 @@ Array = NDArray[np.float64]
 def test_the_self_normalised_average_and_its_error() -> None:
     s = gaussian(500, 0)
     values = np.column_stack([s.draws[:, 0] ** 2, np.exp(s.draws[:, 1]), np.full(500, 3.7)])
-    e = s.expect(values, names=["a", "b", "c"])
+    with pytest.warns(ConvergenceWarning, match="all 351 values of c are equal"):
+        e = s.expect(values, names=["a", "b", "c"])
     assert s.log_weights is not None
     w = np.exp(s.log_weights)
     w /= w.sum()
@@ -119,9 +123,10 @@ def test_heavy_tails_are_announced() -> None:
     # N(0, 1) / N(0, 0.1²): the weights have moments of order below 1 / k, k = 1 - 0.1².
     assert t.khat == pytest.approx(0.99, abs=0.25)
     assert t.warnings
-    with pytest.warns(WeightWarning, match=r"weighted values of second have .*k-hat up to"):
+    heavy = pytest.warns(WeightWarning, match=r"weighted values of second have .*k-hat up to")
+    with heavy, pytest.warns(ConvergenceWarning, match="values of first are equal"):
         e = t.expect(np.column_stack([np.ones(4000), x[:, 0] ** 2]), names=["first", "second"])
-    assert len(e.warnings) == 1
+    assert len(e.warnings) == 2
 
 
 def test_no_warning_without_reason() -> None:
@@ -147,12 +152,24 @@ def test_too_few_effective_points_are_announced() -> None:
 def test_what_is_never_seen_is_announced() -> None:
     x = fm.random.Stream(0).normal((1000,))
     with pytest.warns(
-        FermiacWarning, match=r"f was 0 at every draw .*for b: .* below about 0\.003"
+        ConvergenceWarning, match=r"all 1000 values of b .* up to 0\.3 % of the mass"
     ):
         e = fm.Sample.from_arrays(x).expect(lambda x: np.hstack([x > 0, x > 10]), names=["a", "b"])
     assert e.mean[1] == 0
     # The imaginary part of a complex integrand may be 0.
     assert fm.Sample.from_arrays(x).expect(lambda x: x[:, 0] + 0j).mean.imag == 0
+    with pytest.warns(ConvergenceWarning, match="all 1000 values"):
+        fm.Sample.from_arrays(x).expect(lambda x: np.where(x[:, 0] > 5, 9.0, 0.1) + 0.3j)
+    # Controls that explain a function leave no spread of values that vary.
+    s = fm.Sample.from_arrays(x[:, None], gradients=-x[:, None])
+    assert s.expect(lambda x: 2 + x[:, 0], controls="stein").stderr < 1e-14
+
+
+def test_what_equal_values_leave_unseen() -> None:
+    for n, prob in [(1, 0.95), (50, 0.95), (10**9, 0.5)]:
+        assert n * math.log1p(-unseen(n, prob)) == pytest.approx(math.log(1 - prob))
+    columns = np.array([[1e308, 0.1, 0.0, 3.0], [-1e308, 0.1 * (1 + 1e-15), 0.0, 3.1]])
+    assert all_equal(columns).tolist() == [False, True, True, False]
 
 
 def test_integrands_may_write_to_their_batch_and_reuse_their_array() -> None:

@@ -160,7 +160,7 @@ def test_an_executor_may_not_tell_how_many_workers_it_has() -> None:
     executor.pool.shutdown()
 
 
-@pytest.mark.filterwarnings("ignore:f had one value at every point")
+@pytest.mark.filterwarnings("ignore:all .* values of f")
 def test_workers_use_one_thread(pool: Executor) -> None:
     assert fm.importance.expect(
         targets.threads_here, LAW, n=500, rng=0, method="mc", executor=pool

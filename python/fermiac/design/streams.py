@@ -14,7 +14,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, choice, key_of, numbers, real_numbers, shown, whole
-from fermiac.design.survey import SurveyTotal
+from fermiac.design.survey import SurveyTotal, told
 from fermiac.errors import ArgumentError
 from fermiac.random.stream import Stream
 from fermiac.results.result import Result
@@ -102,6 +102,12 @@ class StreamSample(Result):
         SurveyTotal
             With ``value`` and ``stderr``; the error is infinite for a single unit of several.
 
+        Warns
+        -----
+        ConvergenceWarning
+            If the error is 0 since all values of units drawn by chance are equal. They tell nothing
+            of a large unit that was not drawn.
+
         Raises
         ------
         ArgumentError
@@ -131,9 +137,11 @@ class StreamSample(Result):
         if m < 2:
             return SurveyTotal(total, np.inf)
         if self.method == "priority":
-            return SurveyTotal(total, float(np.sqrt(((1 - p) * (values / p) ** 2).sum())))
+            error = float(np.sqrt(((1 - p) * (values / p) ** 2).sum()))
+            return told(SurveyTotal(total, error), values[p < 1])
         share = m / all_units
-        return SurveyTotal(total, float(all_units * np.sqrt((1 - share) * values.var(ddof=1) / m)))
+        error = float(all_units * np.sqrt((1 - share) * values.var(ddof=1) / m))
+        return told(SurveyTotal(total, error), values)
 
     def merge(self, *others: StreamSample) -> StreamSample:
         """Return the sample of all units of several shards.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -13,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac._base.calls import public
+from fermiac._base.calls import public, users_level
 from fermiac._base.validate import RngLike, choice, key_of, numbers, whole
 from fermiac.design.cube import balanced
 from fermiac.errors import ArgumentError
 from fermiac.random.stream import Stream
 from fermiac.results.result import Result
+from fermiac.results.unseen import all_equal, equal_finding
 
 __all__ = ["SurveySample", "SurveyTotal", "sample"]
 
@@ -57,6 +59,14 @@ class SurveyTotal(NamedTuple):
 
     value: float
     stderr: float
+
+
+def told(total: SurveyTotal, drawn: Array) -> SurveyTotal:
+    """Return a total, after a warning if the values of the units drawn by chance are all equal."""
+    if total.stderr <= 1e-12 * abs(total.value) and drawn.size and all_equal(drawn):
+        kind, text = equal_finding(drawn.size, "y / π", "population")
+        warnings.warn(text, kind, stacklevel=users_level())
+    return total
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -123,6 +133,12 @@ class SurveySample(Result):
         SurveyTotal
             With ``value`` and ``stderr``; the error is infinite for fewer than two units.
 
+        Warns
+        -----
+        ConvergenceWarning
+            If y / π, or what Hájek's estimate has for it, is the same for all units that were drawn
+            by chance. Their spread is then 0, and tells nothing of a large unit that was not drawn.
+
         Raises
         ------
         ArgumentError
@@ -161,6 +177,7 @@ class SurveySample(Result):
             rest = values - total / count
             total *= factor
         scaled, free = rest / pi, 1 - pi
+        drawn = scaled[free > 0]
         if m < 2:
             return SurveyTotal(total, np.inf if m == 0 or free.any() else 0.0)
         if self.balance is not None and self.balance_totals is not None and free.sum() > 0:
@@ -171,13 +188,12 @@ class SurveySample(Result):
                 return SurveyTotal(total, np.inf)
             missed = self.balance_totals - shares.sum(axis=0)
             variance = m / (m - rank) * (free @ (scaled - known @ slope) ** 2)
-            return SurveyTotal(
-                float(total + factor * slope[1:] @ missed), float(factor * np.sqrt(variance))
-            )
+            corrected = float(total + factor * slope[1:] @ missed)
+            return told(SurveyTotal(corrected, float(factor * np.sqrt(variance))), drawn)
         if self.method != "poisson" and free.sum() > 0:
             scaled = scaled - free @ scaled / free.sum()
             factor *= np.sqrt(m / (m - 1))
-        return SurveyTotal(total, float(factor * np.sqrt(free @ scaled**2)))
+        return told(SurveyTotal(total, float(factor * np.sqrt(free @ scaled**2))), drawn)
 
 
 @public

@@ -18,6 +18,7 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.evaluate.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary, of_figures
+from fermiac.results.unseen import equal_finding
 
 __all__ = ["AreaDifference", "AreaEstimate", "auc", "auc_difference"]
 
@@ -318,8 +319,9 @@ def auc_difference(
 
     Warns
     -----
-    FermiacWarning
-        If the standard error is 0, as for two models that rank the examples identically.
+    ConvergenceWarning
+        If the standard error is 0, as for two models that rank the examples identically; the
+        p-value is then NaN.
 
     Notes
     -----
@@ -356,11 +358,8 @@ def auc_difference(
     error = math.sqrt(variance) if variance > 1e-15 * float(np.trace(cov)) else 0.0
     found: list[Finding] = []
     if error == 0:
-        found.append((
-            FermiacWarning,
-            "the standard error of the difference is 0, so that the p-value has no meaning",
-        ))  # fmt: skip
-        z = 0.0 if difference == 0 else math.copysign(math.inf, difference)
+        found.append(equal_finding(flags.size, "the contributions to the difference"))
+        z = math.nan
     else:
         z = difference / error
     half = -float(ndtri((1 - level) / 2)) * error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -16,8 +17,9 @@ from fermiac._base.exponents import exponents, scaled
 from fermiac._base.validate import choice, numbers, positive, require, taken
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.evaluate.provenance import provenance
-from fermiac.results.result import Result, warn
+from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary, of_figures
+from fermiac.results.unseen import all_equal, equal_finding
 
 __all__ = ["ModelTest", "cochran_q", "five_by_two_cv", "mcnemar", "resampled_ttest"]
 
@@ -227,24 +229,39 @@ def cochran_q(right: ArrayLike) -> ModelTest:
     )
 
 
-def _t_test(name: str, method: str, t: float, df: float, began: float) -> ModelTest:
-    from scipy.special import stdtr
+def _of_splits(
+    test: tuple[str, str],
+    d: Array,
+    above: float,
+    below: float,
+    df: float,
+    began: float,
+    found: Sequence[Finding] = (),
+) -> ModelTest:
+    """Return the test of a ratio: of F for `method` "f", else of t.
 
-    return ModelTest(
+    It has no value where the differences `d`, whose spread is below the fraction bar, are equal
+    along the last axis.
+    """
+    from scipy.special import fdtrc, stdtr
+
+    name, method = test
+    value = math.nan
+    if all_equal(d.T).all():
+        found = [*found, equal_finding(d.size, "the differences", "splits")]
+    else:
+        value = above / below
+    result = ModelTest(
         name=name,
         method=method,
-        statistic=t,
-        pvalue=float(2 * stdtr(df, -abs(t))),
+        statistic=value,
+        pvalue=float(fdtrc(10, df, value) if method == "f" else 2 * stdtr(df, -abs(value))),
         df=df,
+        warnings=tuple(text for _, text in found),
         **provenance({"method": method}, began),
     )
-
-
-def _over(above: float, below: float) -> float:
-    """Return a ratio; that of zeros is 0."""
-    if below > 0:
-        return above / below
-    return 0.0 if above == 0 else math.copysign(math.inf, above)
+    warn(list(found), result)
+    return result
 
 
 @public
@@ -280,6 +297,8 @@ def resampled_ttest(
     -----
     FermiacWarning
         If ``method="plain"``: the scores of splits are not independent.
+    ConvergenceWarning
+        If all differences are equal: the test then has no value, and its p-value is NaN.
 
     Notes
     -----
@@ -321,16 +340,15 @@ def resampled_ttest(
         ratio = positive("test_train_ratio", test_train_ratio)
     d = scaled(d, exponents(d))
     error = math.sqrt((1 / d.size + ratio) * float(d.var(ddof=1)))
-    t = _over(float(d.mean()), error)
-    name = "Nadeau-Bengio" if chosen == "corrected" else "plain"
-    result = _t_test("t", name, t, float(d.size - 1), began)
+    found: list[Finding] = []
     if chosen == "plain":
         text = (
             "a plain t-test treats the scores of splits as independent, and rejects equal learners "
             "far too often; give test_train_ratio="
         )
-        warn([(FermiacWarning, text)], result)
-    return result
+        found.append((FermiacWarning, text))
+    test = ("Nadeau-Bengio" if chosen == "corrected" else "plain", chosen)
+    return _of_splits(test, d, float(d.mean()), error, float(d.size - 1), began, found)
 
 
 @public
@@ -353,6 +371,12 @@ def five_by_two_cv(differences: ArrayLike, *, method: FiveByTwo = "f") -> ModelT
     ArgumentError
         If an argument is outside its domain.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the differences of each repetition are equal: the test then has no value, and its p-value
+        is NaN.
+
     References
     ----------
     .. [1] T. G. Dietterich, "Approximate statistical tests for comparing supervised classification
@@ -367,8 +391,6 @@ def five_by_two_cv(differences: ArrayLike, *, method: FiveByTwo = "f") -> ModelT
     >>> round(fm.evaluate.five_by_two_cv(d).statistic, 4)
     2.1304
     """
-    from scipy.special import fdtrc
-
     began = time.perf_counter()
     chosen = choice("method", method, ("f", "t"))
     d = numbers("differences", differences)
@@ -380,14 +402,6 @@ def five_by_two_cv(differences: ArrayLike, *, method: FiveByTwo = "f") -> ModelT
     d = scaled(d, exponents(d))
     spread = float(((d - d.mean(1, keepdims=True)) ** 2).sum())
     if chosen == "t":
-        t = _over(float(d[0, 0]), math.sqrt(spread / 5))
-        return _t_test("5x2cv t", "t", t, 5.0, began)
-    f = _over(float((d**2).sum()), 2 * spread)
-    return ModelTest(
-        name="5x2cv F",
-        method="f",
-        statistic=f,
-        pvalue=float(fdtrc(10, 5, f)),
-        df=5.0,
-        **provenance({"method": "f"}, began),
-    )
+        below = math.sqrt(spread / 5)
+        return _of_splits(("5x2cv t", "t"), d, float(d[0, 0]), below, 5.0, began)
+    return _of_splits(("5x2cv F", "f"), d, float((d**2).sum()), 2 * spread, 5.0, began)

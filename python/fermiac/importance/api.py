@@ -265,11 +265,11 @@ def expect(
         one point contributes more than a tenth of the variance and moves the estimate by more than
         half of 1/sqrt(n). Also if a component could not be fitted.
     FermiacWarning
-        If `f` was 0 at every point, or is like an indicator and had one value at every point. The
-        error is then 3/N times this value, with N points drawn from the law.
+        If `f` was 0 at every point. The error is then 3/N, with N points drawn from the law.
     HeavyTailWarning
         If a single point contributes more than a tenth of an estimate.
     ConvergenceWarning
+        If `f` had one value at every point; the error of an indicator is then 3/N times this value.
         If the stages contradict the final estimate. If `f` is 0 at most points of the law, and
         regions without points may contribute more than two errors and 5 % of an estimate; see
         `Estimate.unseen`. If a tolerance was not met; the warning forecasts the `n` that meets it.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning, HeavyTailWarning, WeightWarning
+from fermiac.results.unseen import equal_finding
 
 if TYPE_CHECKING:
     from fermiac.importance.settings import Drawing
@@ -70,7 +71,7 @@ def estimate_findings(
     khat: NDArray[Any],
     is_complex: bool,
     settings: dict[str, Any],
-    always: NDArray[np.bool_],
+    equal: NDArray[np.bool_],
 ) -> Findings:
     """Return the warnings of an estimate of `expect`."""
     found: Findings = []
@@ -141,17 +142,9 @@ def estimate_findings(
                 "of a rare event g <= t, fermiac.importance.failure_probability follows g to it",
             )
         )
-    if always.any():
-        found.append(
-            (
-                FermiacWarning,
-                f"f had one value at every point for {_some(labels, per_label(always))}: either it "
-                "is constant, or an indicator that is 0 in a region that was never met, and no "
-                "sample can tell which. For the second case the error is 3 / N = "
-                f"{raw['stderr'][always].max():.2g}, with N points drawn from the law. A constant "
-                "next to a function that is no indicator is exact, without this warning",
-            )
-        )
+    if equal.any():
+        n = float(raw["n_from_law"][equal].min())
+        found.append(equal_finding(n, f"f for {_some(labels, per_label(equal))}"))
     found += _unseen_findings(raw, labels, per_label(_hidden(raw) & ~nothing))
     if raw["too_few_for_all"]:
         found.append(

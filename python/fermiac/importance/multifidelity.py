@@ -24,10 +24,11 @@ from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, WorkerError
 from fermiac.importance.allocation import Allocation, allocate, coefficients
 from fermiac.importance.fidelity_results import Multifidelity
-from fermiac.importance.outputs import Outputs, rows_at_once, same_everywhere, tolerances
+from fermiac.importance.outputs import Outputs, rows_at_once, tolerances
 from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import Finding, warn
+from fermiac.results.unseen import equal_finding
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets.conversion import adapted, as_integrand, compared
@@ -707,19 +708,22 @@ class _Job:
     def _unseen(self, stderr: Array, n: int) -> Array | None:
         """Return errors by the rule of three of outputs with one value at all points, or None.
 
-        Constants beside outputs that vary are taken as exact, unless they are 0.
+        Constants beside outputs that vary keep their error of 0, unless they are 0, with a warning.
         """
         assert self._only is not None
         assert self._centres is not None
         final = self._values[0][:n]
         same = np.isfinite(self._only) & (final == self._only - self._centres[0]).all(axis=0)
-        same &= (stderr == 0) & ((self._only == 0) | same.all())
+        same &= stderr == 0
         if not same.any():
             return None
         n += self._pilot
+        self.findings.append(equal_finding(n, "the first model"))
+        same &= (self._only == 0) | same.all()
+        if not same.any():
+            return None
         size = np.where(same & (self._only != 0), np.abs(self._only), 1.0)
         out: Array = np.where(same, size * (3 / n), 0.0)
-        self.findings.append(same_everywhere("the first model", n, float(out.max())))
         return out
 
 

@@ -17,9 +17,9 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
 from fermiac.importance.fidelity_results import Multilevel
 from fermiac.importance.level_batches import NUMBERS, REPLICATES, LevelSums
 from fermiac.importance.moments import Moments
-from fermiac.importance.outputs import same_everywhere
 from fermiac.random import Stream
 from fermiac.results.result import Finding
+from fermiac.results.unseen import equal_finding
 
 __all__ = ["MultilevelJob"]
 
@@ -416,14 +416,16 @@ class MultilevelJob:
     def _unseen(self, levels: list[LevelSums], mean: Array, stderr: Array) -> Array | None:
         """Return errors by the rule of three of outputs with one value at all paths, or None.
 
-        Constants beside outputs that vary are taken as exact, unless they are 0.
+        Constants beside outputs that vary keep their error of 0, unless they are 0, with a warning.
         """
-        same = (stderr == 0) & ((mean == 0) | (stderr == 0).all())
+        same = stderr == 0
         if not same.any():
             return None
-        out = np.where(same, np.where(mean == 0, 1.0, np.abs(mean)) * (3 / levels[0].n), 0.0)
-        self.findings.append(same_everywhere("the quantity", levels[0].n, float(out.max())))
-        return out
+        self.findings.append(equal_finding(levels[0].n, "the quantity"))
+        same &= (mean == 0) | same.all()
+        if not same.any():
+            return None
+        return np.where(same, np.where(mean == 0, 1.0, np.abs(mean)) * (3 / levels[0].n), 0.0)
 
     def _method(self) -> str:
         if self._settings["debias"]:

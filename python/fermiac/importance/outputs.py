@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from fermiac._base.ask import ask
 from fermiac._base.validate import real
-from fermiac.errors import ArgumentError, FermiacWarning, TargetError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.callables import as_batch
 
-__all__ = ["Outputs", "rows_at_once", "same_everywhere", "tolerances", "with_unit_map"]
+__all__ = ["Outputs", "rows_at_once", "tolerances", "with_unit_map"]
 
 Array = NDArray[np.float64]
 #: The largest number of points of a batch, and of their coordinates.
@@ -73,16 +73,6 @@ class Outputs:
             out[~good] = 0.0
         self.n_evals += len(x)
         return out
-
-
-def same_everywhere(what: str, n: int, stderr: float) -> tuple[type[FermiacWarning], str]:
-    """Return the warning about an output with one value at all points."""
-    return (
-        FermiacWarning,
-        f"{what} had one value at all {n} points: either it is constant, or the region where it is "
-        f"not was never met, and no sample can tell which. For the second case the error is 3 / N "
-        f"= {stderr:.2g}, for values of size 1, or of that size",
-    )
 
 
 def rows_at_once(points_per_row: int, dim: int) -> int:

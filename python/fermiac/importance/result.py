@@ -28,6 +28,7 @@ from fermiac.results.averages import join_complex
 from fermiac.results.result import texts, warn
 from fermiac.results.sample import OTHER_SPACE
 from fermiac.results.summary import Summary
+from fermiac.results.unseen import equal_finding
 from fermiac.targets.model import ModelTarget
 
 __all__ = ["Evidence", "to_estimate", "to_evidence"]
@@ -266,6 +267,8 @@ def to_estimate(
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
     always = raw["always"] & ~nothing & (stderr < unseen) & (raw["n_from_law"] > 0)
+    # A constant beside functions that are no indicators keeps its error.
+    equal = raw["equal"] & (stderr <= _ROUNDING * np.abs(mean)) & (raw["n_from_law"] > 0) | always
     if always.any():
         # The same rule for points where an event does not happen. Noise of the weights adds to it.
         noise = np.where(stderr > _ROUNDING * np.abs(mean), stderr, 0.0)
@@ -285,7 +288,7 @@ def to_estimate(
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
-    found = estimate_findings(raw, labels, khat, is_complex, settings, always)
+    found = estimate_findings(raw, labels, khat, is_complex, settings, equal)
     if how is not None and not interrupted:
         found += drawing_findings(raw, labels, khat, is_complex, how, mean, stderr, df)
     common: dict[str, Any] = {
@@ -401,9 +404,10 @@ def to_evidence(
     if raw["n_per_replicate"] and count < _FEWEST:
         raw["log_evidence_stderr"] = np.inf
     if raw["log_evidence_stderr"] < _ROUNDING:
-        # The ratio of the target and the sampler is constant at all points. By the rule of three it
-        # may differ where the sampler has a probability below 3 / n.
+        # The ratio of the target and the sampler may differ where the sampler has a probability
+        # below 3 / n.
         raw["log_evidence_stderr"] = 3 / len(raw["draws"])
+        found.append(equal_finding(len(raw["draws"]), "the weights"))
     common: dict[str, Any] = {
         "seed": key,
         "version": _core.__version__,

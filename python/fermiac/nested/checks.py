@@ -8,6 +8,7 @@ import numpy as np
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning, WeightWarning
 from fermiac.nested.replicates import LEAST_FAMILIES, effective_families, has_modes
+from fermiac.results.unseen import all_equal, equal_finding
 from fermiac.special import gammainc
 
 if TYPE_CHECKING:
@@ -117,12 +118,15 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
                 "or use sampler='auto' or 'slice'",
             )
         )
-    return found + of_values(state)
+    return found + of_values(result, state)
 
 
-def of_values(state: dict[str, Any]) -> list[Finding]:
+def of_values(result: NestedResult, state: dict[str, Any]) -> list[Finding]:
     """Return the warnings about the values of the log-likelihood."""
     found: list[Finding] = []
+    possible = result.log_likelihoods[result.log_likelihoods > -np.inf]
+    if len(possible) and all_equal(possible):
+        found.append(equal_finding(len(result.log_likelihoods), "the log-likelihood", "prior mass"))
     if state["n_coded"]:
         found.append(
             (

@@ -292,7 +292,7 @@ class LearntLoop(NestedLoop):
         elif result.importance is not None:
             wanted = self.job.options()["n_effective"]
             found += _of_weights(result.importance, wanted) + self._of_search()
-        return found + of_values(self.info)
+        return found + of_values(result, self.info)
 
     def _ended_early(self, max_time: float | None) -> str:
         how = f"max_time ({max_time:g} s)" if max_time is not None else str(self.info["status"])

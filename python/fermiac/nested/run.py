@@ -206,7 +206,9 @@ class NestedLoop(RunLoop[NestedResult]):
             rank_p_value=info["rank_p_value"] if job.batch == 1 else float("nan"),
             trace=self._trace(),
             timings={"target": info["seconds"], "total": wall},
-            importance=None if status == "running" else self._importance(converged),
+            importance=None
+            if status in ("running", "interrupted")
+            else self._importance(converged),
         )
         object.__setattr__(made, "_model", job.model)
         return made

@@ -18,7 +18,6 @@ from fermiac.diagnostics import khat_threshold
 from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import (
     ArgumentError,
-    FermiacWarning,
     HeavyTailWarning,
     TargetError,
     WeightWarning,
@@ -31,6 +30,7 @@ from fermiac.results.fold_controls import folded
 from fermiac.results.intervals import interval_columns
 from fermiac.results.result import Finding, warn
 from fermiac.results.summary import Summary
+from fermiac.results.unseen import all_equal, equal_finding
 from fermiac.targets.callables import CallableIntegrand
 from fermiac.targets.conversion import adapted, as_integrand, compared, is_integrand
 from fermiac.targets.named import by_name
@@ -89,7 +89,7 @@ def expect(
     with np.errstate(over="ignore"):
         cov = np.ldexp(got.cov, exponents[:, None] + exponents)
     ess, khat = got.ess, got.khat
-    found = list(got.findings) + _unseen(sample, values, named, is_complex, law)
+    found = list(got.findings) + _unseen(sample, values, used, named, law)
     limit, plain = khat_threshold(max(sample.n_draws, 2)), False
     if got.largest is not None:
         heavy = (khat > limit) & (got.largest > _STANDS_OUT)
@@ -249,23 +249,14 @@ def _in_range(values: Array) -> tuple[Array, NDArray[np.intc]]:
 
 
 def _unseen(
-    sample: Sample, values: Array, names: tuple[str, ...], is_complex: bool, law: int
+    sample: Sample, values: Array, used: NDArray[np.bool_], names: tuple[str, ...], law: int
 ) -> list[Finding]:
-    """Return a warning about errors of 0 that come from values that are all 0."""
-    zero = np.all(values == 0, axis=0)
-    if is_complex:
-        zero = zero[: len(names)] & zero[len(names) :]
-    if not zero.any():
+    """Return a warning about errors of 0 that come from values that are all equal."""
+    equal = all_equal(values[used]).reshape(-1, len(names)).all(axis=0)
+    if not equal.any():
         return []
-    which = ", ".join(name for name, z in zip(names, zero, strict=True) if z)
-    ess = 1 / float(np.sum(sample._weights(law) ** 2))
-    return [
-        (
-            FermiacWarning,
-            f"f was 0 at every draw of weight for {which:.200}: the error of 0 is meaningless; if "
-            f"f is an indicator, its probability is below about {3 / ess:.2g} with 95 % confidence",
-        )
-    ]
+    which = ", ".join(name for name, e in zip(names, equal, strict=True) if e)
+    return [equal_finding(1 / float(np.sum(sample._weights(law) ** 2)), f"{which:.200}")]
 
 
 def _chosen(

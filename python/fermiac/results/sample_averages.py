@@ -110,10 +110,11 @@ class SampleAverages:
         FermiacWarning
             If there are more controls than a tenth of the effective points, if they increase the
             error, or if their mean is more than six standard errors from zero, which makes the
-            average biased. Also if `f` was 0 at every draw.
+            average biased.
         ConvergenceWarning
             For chains, if the rank-normalised R-hat of `f` is above 1.01 (for a single chain, that
-            of its halves), or the effective sample size is below 100 per chain.
+            of its halves), or the effective sample size is below 100 per chain. If all values are
+            equal: the error of 0 then says nothing of a region that no draw has met.
 
         Notes
         -----

@@ -15,6 +15,7 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.results.error_models import Average, Controls, register
 from fermiac.results.result import warn
+from fermiac.results.unseen import equal_finding
 from fermiac.walks.node_functions import NodeFunction, called
 from fermiac.walks.transient import (
     early_average,
@@ -120,11 +121,17 @@ def _estimate(
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
     biased = young(walk) or walk._arrival
+    flat = np.sqrt(variance) <= 1e-12 * np.abs(mean)
+    n_seen = len(walk.visited)
+    zeros = []
+    if flat.any() and n_seen < walk.n_nodes:
+        which = ", ".join(label for label, f in zip(labels, flat, strict=True) if f)
+        zeros.append(equal_finding(n_seen, f"f at visited nodes for {which:.200}", "nodes"))
     if parts.early is not None:
         biased = biased + unsettled(walk, parts.early, mean, spread)
     if function is not None and not (biased or settings["prior"]):
         biased = _unseen(walk, function, under, mean, np.sqrt(variance))
-    found = few_walkers(walk) + biased
+    found = few_walkers(walk) + zeros + biased
     exponent = walk.settings["step_exponent"]
     if exponent < 1.0 and walk._alpha > 0.0 and not settings["prior"]:
         text = (

@@ -537,6 +537,7 @@ fn finish(sums: Sums, known: &Known) -> Result<Option<Expectations>> {
         always: (0..j)
             .map(|k| seen.are_events() && seen.is_everywhere(k) && !seen.is_nothing(k))
             .collect(),
+        equal: (0..j).map(|k| seen.is_equal(k)).collect(),
         n_from_law: (0..j).map(|k| seen.drawn(layout, k)).collect(),
         n_final: total.moments.n() as usize,
         n_evals: known.before + sums.n,

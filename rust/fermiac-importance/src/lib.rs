@@ -106,6 +106,8 @@ pub struct Expectations {
     /// and all other integrands have at most one such value: it may be an event that always happens,
     /// or happens nearly always.
     pub always: Vec<bool>,
+    /// Whether an integrand had one value at all points, other than 0.
+    pub equal: Vec<bool>,
     /// Points drawn from the law of every expectation, over all stages and the final sample.
     pub n_from_law: Vec<u64>,
     /// Points of the final sample.

@@ -138,6 +138,11 @@ impl Seen {
         self.met_zeros[j] == 0
     }
 
+    /// Whether expectation `j` had one value at all points, other than 0.
+    pub(crate) fn is_equal(&self, j: usize) -> bool {
+        self.is_everywhere(j) && self.low[j] >= self.high[j] && !self.is_nothing(j)
+    }
+
     /// The mass of expectation `j` that may be hidden from the components.
     pub(crate) fn unseen(&self, layout: Layout, j: usize) -> f64 {
         // The quotient first: the product may overflow.

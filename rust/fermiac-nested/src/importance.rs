@@ -13,9 +13,9 @@
 //! - F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
 //!   MultiNest algorithm", Open Journal of Astrophysics, 2019.
 
-use super::bound::{Bound, Place, Tiled, Volume};
+use super::bound::{Bound, Place, Tiled, VOLUME_DRAWS, Volume};
 use fermiac_base::Result;
-use fermiac_base::par::Context;
+use fermiac_base::par::{Context, pause};
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
@@ -247,8 +247,10 @@ impl DrawRecord {
     fn mixture(&self, key: u64, context: &Context<'_>) -> Result<(Mixture, Vec<[Volume; 2]>)> {
         let mut volumes = Vec::with_capacity(self.parts.len());
         let mut wider = Vec::with_capacity(self.parts.len());
-        context.ordered(
+        let efforts = self.parts.iter().map(|part| part.bound.effort(2 * VOLUME_DRAWS));
+        context.ordered_apart(
             self.parts.len(),
+            efforts.max().unwrap_or(0),
             |b| {
                 let mut stream = Stream::new(key, Domain::Nested, VOLUMES | b as u64, 0);
                 let bound = &self.parts[b].bound;
@@ -286,8 +288,10 @@ impl DrawRecord {
         }
         own.resize(n, usize::MAX);
         let mut out = Vec::with_capacity(n);
-        context.ordered(
+        let efforts = self.parts.iter().map(|part| part.bound.effort(ROWS));
+        context.ordered_apart(
             n.div_ceil(ROWS),
+            efforts.fold(0, usize::saturating_add),
             |c| {
                 let (start, end) = (c * ROWS, n.min((c + 1) * ROWS));
                 let u = &u[start * self.dim..end * self.dim];
@@ -431,6 +435,7 @@ impl Mixture {
         let mut rows = Tiled::new(u.to_vec(), dim);
         let mut places = Vec::new();
         for b in (0..self.bounds.len()).rev() {
+            pause();
             self.bounds[b].places(&self.wider[b], &rows, &mut places);
             let mut n_done = 0;
             for (i, place) in at.iter().zip(&places) {

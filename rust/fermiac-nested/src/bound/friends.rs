@@ -14,7 +14,7 @@ use super::tiles::{covariance, gather};
 use super::union::{LEAST_TRIES, Mean, TRIES, Union, Volume, images};
 use fermiac_base::Result;
 use fermiac_base::linalg::{dot, packed_start};
-use fermiac_base::par::Context;
+use fermiac_base::par::{Context, pause};
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
@@ -206,6 +206,11 @@ impl Friends {
         tries - left
     }
 
+    /// The number of balls.
+    pub(super) fn n_balls(&self) -> usize {
+        self.labels.len()
+    }
+
     /// Whether all balls together are smaller than the ellipsoid and the cube.
     pub(super) fn is_smaller_than_wrap(&self) -> bool {
         self.log_volume < self.wrap.log_volume().min(0.0)
@@ -253,6 +258,9 @@ impl Friends {
         let (mut w, mut x) = (vec![0.0; d], vec![0.0; d]);
         while missing > 0 && tries > 0 {
             tries -= 1;
+            if tries.is_multiple_of(BLOCK) {
+                pause();
+            }
             self.draw(stream, &mut w);
             let most = 1.0 / stream.uniform();
             if self.map.forth(0, &w, 1.0, &mut x)
@@ -285,6 +293,7 @@ impl Friends {
         let mut mean = Mean::default();
         let mut x = vec![0.0; self.d];
         while mean.is_poor() {
+            pause();
             self.draw(stream, &mut w);
             let is_in = self.map.forth(0, &w, 1.0, &mut x) && self.wrap.contains(&x);
             let count = || self.cloud.count(&w, self.radius2, f64::INFINITY).max(1.0);

@@ -14,7 +14,7 @@ mod union;
 
 pub(crate) use self::lower::Lower;
 pub use self::tiles::Tiled;
-pub use self::union::Volume;
+pub use self::union::{VOLUME_DRAWS, Volume};
 
 use self::bootstrap::{Rounds, stretch};
 use self::ellipsoid::Standard;
@@ -129,7 +129,8 @@ impl Bound {
         let rounds = Rounds { n: options.bootstrap, key, number };
         let rule = if options.modes { Split::Modes } else { Split::Volume };
         let split = (options.kind == BoundKind::Multi).then_some(rule);
-        let union = Decomposition::new(&set, (0..u.len() as u32).collect(), split)?;
+        let decompose = || Decomposition::new(&set, (0..u.len() as u32).collect(), split);
+        let union = context.apart(u.len() * d * d, decompose)??;
         if options.kind == BoundKind::Friends {
             let (friends, scale) = Friends::fit(&union, rounds, options.enlarge, context)?;
             (this.region, this.radius_scale) = (Region::Friends(Box::new(friends)), scale);
@@ -255,12 +256,21 @@ impl Bound {
     }
 
     /// The volume of the bound within the cube: exact for the cube and for an ellipsoid inside it,
-    /// else estimated from more than 10 000 draws.
+    /// else estimated from `VOLUME_DRAWS` draws or more.
     pub fn volume(&self, stream: &mut Stream) -> Volume {
         match &self.region {
             Region::Cube(_) => Volume::exact(0.0),
             Region::Union(union) => union.volume(stream),
             Region::Friends(friends) => friends.volume(stream),
+        }
+    }
+
+    /// The numbers that are touched when `n` points are looked up in all parts.
+    pub fn effort(&self, n: usize) -> usize {
+        match &self.region {
+            Region::Cube(_) => 0,
+            Region::Union(union) => n.saturating_mul(union.len() * self.dim * self.dim),
+            Region::Friends(friends) => n.saturating_mul(friends.n_balls() * self.dim),
         }
     }
 

@@ -10,6 +10,7 @@ use super::ellipsoid::{Ellipsoids, Standard};
 use super::tiles::Lloyd;
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, dot, packed_start};
+use fermiac_base::par::pause;
 use fermiac_base::simd::{LANES, V, dispatch, exp, ln};
 
 /// The largest number of steps of 2-means.
@@ -77,6 +78,7 @@ impl<'a> Decomposition<'a> {
 
     /// Adds the leaves of ellipsoid `k`, the last one fitted; returns the ln of their volume.
     fn split(&mut self, k: usize) -> Result<f64> {
+        pause();
         let d = self.ellipsoids.set.d;
         let shape = self.ellipsoids.shapes[k];
         let n = shape.end - shape.start;

@@ -6,6 +6,7 @@ use super::split::Decomposition;
 use super::tiles::{GROUP, norms_of, norms_until};
 use fermiac_base::Result;
 use fermiac_base::linalg::dot;
+use fermiac_base::par::pause;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, ln};
 use fermiac_base::store::Codec;
@@ -17,7 +18,7 @@ pub(super) const TRIES: usize = 1 << 12;
 pub(super) const LEAST_TRIES: usize = 1 << 20;
 
 /// The number of draws for a volume; with fewer hits than `HITS` more are made, up to `MOST`.
-const DRAWS: f64 = 10_240.0;
+pub const VOLUME_DRAWS: usize = 10_240;
 const HITS: f64 = 100.0;
 const MOST: f64 = (1 << 21) as f64;
 
@@ -200,6 +201,7 @@ impl Union {
         while missing > 0 && tries > 0 {
             let m = missing.next_multiple_of(LANES).min(size);
             tries = tries.saturating_sub(m);
+            pause();
             self.draw(from_cube, test, m, stream, &mut block);
             if !from_cube && test {
                 stream.fill_uniform(&mut block.picks[..m]);
@@ -255,6 +257,7 @@ impl Union {
         let mut block = Block::new(BLOCK, self.d);
         let mut mean = Mean::default();
         while mean.is_poor() {
+            pause();
             self.draw(from_cube, true, BLOCK, stream, &mut block);
             for c in 0..BLOCK {
                 let times = block.times[c / LANES].0[c % LANES];
@@ -528,7 +531,7 @@ impl Mean {
 
     /// Whether more draws are needed.
     pub(super) fn is_poor(&self) -> bool {
-        self.n < DRAWS || (self.hits < HITS && self.n < MOST)
+        self.n < VOLUME_DRAWS as f64 || (self.hits < HITS && self.n < MOST)
     }
 
     /// The volume, given the ln of that of the candidates.

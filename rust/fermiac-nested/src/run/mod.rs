@@ -44,6 +44,12 @@ use tune::StartCorrelation;
 /// The address of the stream of a batch that breaks ties of ranks, above those of chains and rounds.
 const TIES: u64 = 1 << 33;
 
+/// A run whose first live points are all equal draws on from the prior: up to so many blocks or points,
+/// or to so many points above the others, which are a start for a bound, or for chains.
+const FLAT_BLOCKS: u64 = 100;
+const FLAT_POINTS: usize = 1_000_000;
+const ABOVE_FLAT: usize = 10;
+
 /// A nested sampling run.
 pub struct Run {
     settings: Settings,
@@ -200,6 +206,7 @@ impl Run {
             return self.open_above(problem);
         };
         let (n, d, b) = (self.settings.n_live, problem.dim(), problem.n_extras());
+        let was_flat = self.live.len() >= n;
         let mut stream = Stream::new(self.settings.key, Domain::Nested, self.blocks, self.batch);
         let mut u = vec![0.0; n * d];
         stream.fill_uniform(&mut u);
@@ -220,7 +227,7 @@ impl Run {
             into.push(u, x, ell, extras, origin);
         }
         self.blocks += 1;
-        if self.live.len() >= n {
+        if self.live.len() >= n && !self.is_flat(was_flat) {
             let all = (self.dead.len() + self.live.len()) as u64;
             for k in 0..self.dead.len() as u64 {
                 self.evidence.add_death(f64::NEG_INFINITY, all - k);
@@ -238,6 +245,18 @@ impl Run {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the draws from the prior have no level to start from, and more may have: the first live
+    /// points were all equal, and few points are above them yet.
+    fn is_flat(&self, was_flat: bool) -> bool {
+        let is_late = self.blocks >= FLAT_BLOCKS || self.live.len() >= FLAT_POINTS;
+        if is_late || self.n_evals >= self.settings.max_evals {
+            return false;
+        }
+        let lowest = self.live.ell.iter().copied().fold(f64::INFINITY, f64::min);
+        let above = self.live.ell.iter().filter(|ell| **ell > lowest).count();
+        above < if was_flat { ABOVE_FLAT } else { 1 }
     }
 
     /// Prepares the first batch of a run above a level, with the seeds as its survivors.

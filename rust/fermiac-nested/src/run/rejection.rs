@@ -3,7 +3,7 @@
 use super::probes::Probes;
 use super::settings::Settings;
 use super::survey::Peaks;
-use crate::bound::{Bound, BoundKind, FitOptions};
+use crate::bound::{Bound, BoundKind, FitOptions, VOLUME_DRAWS};
 use crate::importance::DrawRecord;
 use crate::points::{Origin, Points};
 use crate::problem::{EvalBuffer, Problem};
@@ -41,6 +41,8 @@ const ABOUT: f64 = 10.0;
 /// They are not if they are more than this share of the number of live points: then the bulk of the
 /// points has gone elsewhere, as from a broad peak to a narrow one, and no mode of few points.
 const FEW: f64 = 0.3;
+/// Candidates of a new bound for each point of the cube, of which only the most are known.
+const SCARCE: f64 = 100.0;
 /// The share of the cube that a bound may have to replace it.
 const WORTH: f64 = 0.8;
 /// The number of rounds in a row without a proposal after which the run fails.
@@ -187,7 +189,7 @@ impl Rejection {
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
             self.peak_efficiency = self.efficiency;
-            if cuts || self.is_smaller(&bound, settings) {
+            if cuts || self.is_smaller(&bound, settings, context)? {
                 self.bound = bound;
                 if let Some(record) = &mut self.record {
                     record.add_bound(&self.bound, level);
@@ -201,14 +203,20 @@ impl Rejection {
 
     /// Whether a bound is smaller than the present one. That one contains the region as well, so that
     /// a larger bound is not needed; few points in a mode may give such a fit.
-    fn is_smaller(&self, bound: &Bound, settings: &Settings) -> bool {
+    fn is_smaller(
+        &self,
+        bound: &Bound,
+        settings: &Settings,
+        context: &Context<'_>,
+    ) -> Result<bool> {
         if self.bound.is_cube() && bound.log_volume() > 0.0 {
             // Most of an ellipsoid about points in a corner may be outside of the cube.
             let (index, number) = (VOLUME, self.number(settings));
-            let mut stream = Stream::new(settings.key, Domain::Nested, index, number);
-            return bound.volume(&mut stream).log < ln(WORTH);
+            let volume =
+                || bound.volume(&mut Stream::new(settings.key, Domain::Nested, index, number)).log;
+            return Ok(context.apart(bound.effort(VOLUME_DRAWS), volume)? < ln(WORTH));
         }
-        bound.log_volume() < self.bound.log_volume()
+        Ok(bound.log_volume() < self.bound.log_volume())
     }
 
     fn number(&self, settings: &Settings) -> u32 {
@@ -244,9 +252,16 @@ impl Rejection {
         let guess = SPARE * missing as f64 / self.efficiency.max(1e-6);
         let n = guess.clamp(LEAST, MOST) as usize;
         let index = ROUNDS + self.rounds;
-        let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
-        self.proposals.clear();
-        let n_candidates = self.bound.propose(n, &mut stream, &mut self.proposals);
+        // The share of candidates in the cube is not known before the first round of a bound.
+        let each = if self.proposed > 0.0 { self.candidates / self.proposed } else { SCARCE };
+        let effort = self.bound.effort((n as f64 * each) as usize);
+        let propose = || {
+            let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
+            let mut proposals = Vec::with_capacity(n * self.dim);
+            (self.bound.propose(n, &mut stream, &mut proposals), proposals)
+        };
+        let n_candidates;
+        (n_candidates, self.proposals) = context.apart(effort, propose)?;
         let n = self.proposals.len() / problem.dim();
         if n == 0 {
             return self.empty_round(target.level, n_candidates);

@@ -253,7 +253,7 @@ fn to_dict(
     }
     arrays! { raw <- e:
         mean stderr ess khat max_share max_variance_share all_zero no_weight weight_mean
-        weight_stderr unseen sparse always n_from_law final_mean final_stderr
+        weight_stderr unseen sparse always equal n_from_law final_mean final_stderr
     }
     let count = e.replicates.len() / j;
     raw.set_item("replicates", e.replicates.into_pyarray(py).reshape([count, j])?)?;
