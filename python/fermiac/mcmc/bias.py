@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 #: The chance of a warning about draws without a bias.
 _CHANCE = 1e-5
+#: The smallest effective sample size that is judged; chains with less have warnings of their own.
+_FEWEST = 100.0
 
 
 def biases(draws: Array, gradients: Array, labels: Sequence[str]) -> list[Finding]:
@@ -35,11 +37,16 @@ def biases(draws: Array, gradients: Array, labels: Sequence[str]) -> list[Findin
     labels : sequence of str
         The names of the coordinates.
     """
-    terms = -1 - (draws - draws.mean(axis=(0, 1))) * gradients
+    # The mean of the draws themselves would make variances too small by one part in their ESS.
+    means, m = draws.mean(axis=1, keepdims=True), len(draws)
+    centres = (means.sum(axis=0) - means) / (m - 1) if m > 1 else means
+    terms = -1 - (draws - centres) * gradients
     terms = np.concatenate([terms, terms.mean(axis=2, keepdims=True)], axis=2)
     bias, error = terms.mean(axis=(0, 1)), np.asarray(mcse(terms))
     with np.errstate(invalid="ignore"):
         found = np.abs(bias) > -float(ndtri(_CHANCE / 2 / len(bias))) * error
+    mixed = draws.var(axis=(0, 1)) > _FEWEST * np.asarray(mcse(draws)) ** 2
+    found &= np.append(mixed, mixed.all())
     # A common bias below the errors of single coordinates does no harm to their averages.
     found[-1] &= abs(bias[-1]) > np.median(error[:-1])
     if not found.any():

@@ -48,8 +48,9 @@ _MOST_DIVERGENT, _MOST_PROBED = 0.01, 0.05
 #: The share of trees of the largest depth above which jumps of the log-density are sought, the
 #: share of trajectories with jumps above which a run warns, and the address of their momenta.
 _MOST_DEEP, _JUMPING, _JUMPS = 0.1, 0.25, 0x6A756D70
-#: The most numbers from which the bias of a kernel without an accept step is estimated.
-_JUDGED = 2**22
+#: The most numbers from which the bias of a kernel without an accept step is estimated, and the
+#: largest share of the evaluations of the run that gradients at the draws take.
+_JUDGED, _MOST_JUDGED = 2**22, 0.25
 #: The bytes of arrays on the disk that the chains fill before their pages are dropped from memory.
 _FILLED = 2**26
 #: Arrays of a run whose numbers are all finite.
@@ -463,24 +464,21 @@ class ChainLoop(RunLoop[Chains]):
 
     def _biases(self, result: Chains) -> list[Finding]:
         """Look for the bias of a kernel without an accept step."""
-        dim = self.job.target.dim
+        n, dim = self._n(), self.job.target.dim
         used = self.job.kernel._uses_gradient(dim, self.job.oracles())
-        if not (self.sampler.is_biased and used.any() and result.n_draws >= MIN_DRAWS):
+        if not (self.sampler.is_biased and used.any() and n >= MIN_DRAWS):
             return []
-        every = -(-self.arrays.draws[:, : result.n_draws].size // _JUDGED)
-        gradients = self.arrays.gradients
-        if gradients is None:
-            most = int(_MOST_PROBED * result.n_evals)
-            every = max(every, -(-result.n_draws * len(self.arrays.draws) // max(most, 1)))
-        some = slice(None, result.n_draws, every)
-        draws = np.array(self.arrays.draws[:, some])
-        if gradients is None:
-            _, slopes = self.job.target._tolerantly(draws.reshape(-1, dim), True)
-            assert slopes is not None
-            object.__setattr__(result, "n_evals", result.n_evals + len(slopes))
-            gradients = slopes.reshape(draws.shape)
+        of, slopes = self.arrays.draws[:, :n], self.arrays.gradients
+        most = of.size if slopes is not None else dim * int(_MOST_JUDGED * result.n_evals)
+        some = slice(None, n, max(-(-of.size // max(min(_JUDGED, most), 1)), 1))
+        draws = np.array(of[:, some])
+        if slopes is None:
+            _, found = self.job.target._tolerantly(draws.reshape(-1, dim), True)
+            assert found is not None
+            object.__setattr__(result, "n_evals", result.n_evals + len(found))
+            gradients = found.reshape(draws.shape)
         else:
-            gradients = np.array(gradients[:, some])
+            gradients = np.array(slopes[:, some])
         labels = [result._labels[j] for j in np.flatnonzero(used)]
         return biases(draws[..., used], gradients[..., used], labels)
 
@@ -491,7 +489,7 @@ class ChainLoop(RunLoop[Chains]):
             return []
         if jumps.N_EVALS > _MOST_PROBED * result.n_evals:
             return []
-        draws = self.arrays.draws[:, : result.n_draws].reshape(-1, self.job.target.dim)
+        draws = self.arrays.draws[:, : self._n()].reshape(-1, self.job.target.dim)
         share = jumps.share_with_jumps(self.job.target, draws, subkey(self.job.key, _JUMPS))
         object.__setattr__(result, "n_evals", result.n_evals + jumps.N_EVALS)
         if share < _JUMPING:

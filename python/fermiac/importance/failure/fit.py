@@ -195,8 +195,10 @@ def _shares(
         density += fixed
         # Products, which take a tenth of the time of a power.
         power = density.copy()
-        for _ in range(POWER):
-            power *= density
+        # Beyond the range of doubles a point is covered so well that it counts for nothing.
+        with np.errstate(over="ignore"):
+            for _ in range(POWER):
+                power *= density
         slope = np.divide(importance, power, out=power) @ columns
         new = shares * slope ** (1 / (POWER + 1))
         new /= new.sum()
