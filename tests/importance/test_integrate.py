@@ -23,6 +23,7 @@ from fermiac.errors import (
     ConvergenceWarning,
     FermiacWarning,
     HeavyTailWarning,
+    NumericalError,
     TargetError,
 )
 
@@ -522,3 +523,17 @@ def test_boxes_anywhere(seed: int) -> None:
     # Powers of two move no digit.
     twice = fm.importance.integrate(lambda x: f(x / 4), 4 * bounds, n=8_000, rng=seed, check=False)
     np.testing.assert_allclose(twice.mean, 4.0**dim * e.mean, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_values_beyond_the_range_of_doubles_are_no_silent_nan(seed: int) -> None:
+    def f(x: Array) -> Array:
+        values: Array = np.exp(-x.sum(axis=1) / 1e-4) * 1e8
+        return values
+
+    with pytest.raises(NumericalError, match="mean is NaN") as raised:
+        fm.importance.integrate(f, [(0, np.inf)] * 2, n=30_000, rng=seed)
+    assert raised.value.partial_result.n_evals > 0
+    # With the unit of the coordinates it is right.
+    e = fm.importance.integrate(lambda x: 1e-8 * f(1e-4 * x), [(0, np.inf)] * 2, n=30_000, rng=seed)
+    assert abs(e.mean - 1) < 5 * e.stderr

@@ -80,7 +80,7 @@ def test_a_run_that_met_nothing() -> None:
     empty = replace(
         run(2),
         log_evidence=-np.inf,
-        log_evidence_stderr=np.nan,
+        log_evidence_stderr=np.inf,
         sample=replace(run(2).sample, log_weights=np.full(1000, -np.inf)),
     )
     a = run(1)

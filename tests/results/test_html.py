@@ -55,7 +55,7 @@ def test_estimates_show_intervals_on_one_scale() -> None:
     assert "&lt;a&gt;" in e._repr_html_()
     one = fm.Sample.from_arrays(X[0]).expect(lambda x: x[:, 0])
     assert count(one._repr_html_(), "circle") == 1
-    assert count(replace(e, stderr=np.array([np.nan, 1, 1]))._repr_html_(), "circle") == 2
+    assert count(replace(e, stderr=np.array([np.inf, 1, 1]))._repr_html_(), "circle") == 2
     many = fm.Sample.from_arrays(X[0]).expect(lambda x: x)
     assert "and 2 more" in many._repr_html_()
     is_complex = fm.Sample.from_arrays(X[0]).expect(lambda x: x[:, 0] * 1j)

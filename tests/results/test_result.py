@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import FermiacWarning
+from fermiac.errors import FermiacWarning, NumericalError
+from fermiac.results.result import tolerant
 
 Array = NDArray[np.float64]
 
@@ -80,3 +81,40 @@ def test_results_without_a_target_tell_of_no_evaluations() -> None:
     made = fm.Sample.from_arrays(np.zeros((3, 1)))
     assert "evaluations" not in repr(made)
     assert repr(replace(made, n_evals=7)).splitlines()[1].startswith("  7 evaluations")
+
+
+@pytest.mark.parametrize("name", ["mean", "stderr"])
+@pytest.mark.parametrize("value", [np.nan, np.array([1.0, np.nan]), complex(0, np.nan)])
+def test_an_estimate_that_is_nan_cannot_be_built(
+    estimate: fm.Estimate, name: str, value: object
+) -> None:
+    with pytest.raises(NumericalError, match=f"^{name} is NaN in 1 of") as raised:
+        replace(estimate, **{name: value})
+    kept = raised.value.partial_result
+    assert isinstance(kept, fm.Estimate)
+    assert kept.n_evals == estimate.n_evals
+    replace(estimate, stderr=np.inf)
+
+
+def test_evidences_that_are_nan_cannot_be_built() -> None:
+    law = fm.distributions.Normal([0.0, 0.0])
+    e = fm.importance.evidence(lambda x: -(x**2).sum(axis=1), law, n=2000, rng=0)
+    for name in ("log_evidence", "log_evidence_stderr"):
+        with pytest.raises(NumericalError, match=f"^{name} is NaN"):
+            replace(e, **{name: np.nan})
+
+
+def test_a_check_that_fails_is_a_finding() -> None:
+    def check(x: float) -> list[tuple[type[FermiacWarning], str]]:
+        return [(FermiacWarning, f"{1 / x:g}")]
+
+    assert tolerant(check, 0.5) == [(FermiacWarning, "2")]
+    ((kind, text),) = tolerant(check, 0.0)
+    assert kind is FermiacWarning
+    assert "ZeroDivisionError" in text
+
+    def stopped() -> list[tuple[type[FermiacWarning], str]]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tolerant(stopped)

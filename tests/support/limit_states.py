@@ -47,6 +47,17 @@ def breitung(x: Array) -> Array:
     )
 
 
+def oscillator(dim: int, barrier: float) -> Callable[[Array], Array]:
+    """First passage of a linear oscillator under white noise, in deviations of its displacement."""
+    step, omega, damping = 20 / dim, math.pi, 0.05
+    at = step * np.arange(dim)
+    since = at[:, None] - at + step
+    own = omega * math.sqrt(1 - damping**2)
+    response = np.where(since > 0, np.exp(-damping * omega * since) * np.sin(own * since), 0.0)
+    response /= np.sqrt((response**2).sum(axis=1)).max()
+    return lambda x: barrier - np.abs(x @ response.T).max(axis=1)
+
+
 #: The exact values are integrals over one coordinate by quadrature to 12 digits.
 FOUR = Problem(four_branches, 2, 2.2227950661944393e-3)
 PROBLEMS = {

@@ -242,7 +242,7 @@ def error_rate(
     out_of_bag = float(losses[known].mean())
     training = float(resubstitution.mean())
     rate = combined(training, out_of_bag, gamma, method)
-    stderr, noise_share, mc_error = math.nan, math.nan, math.nan
+    stderr, noise_share, mc_error = math.inf, math.nan, math.nan
     if b > 1:
         # The share of the examples that a resample leaves out, and for each example the covariance
         # of its number of draws with the loss of the resample.

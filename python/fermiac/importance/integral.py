@@ -14,7 +14,7 @@ from fermiac.importance.checks import OUTLIER, Findings, _some, outliers, unmet
 from fermiac.importance.sampler import sampler_of
 from fermiac.results import Estimate, Sample
 from fermiac.results.averages import join_complex
-from fermiac.results.result import warn
+from fermiac.results.result import tolerant, warn
 
 __all__ = ["to_integral"]
 
@@ -83,7 +83,7 @@ def to_integral(
             stage["mean"] = stage["mean"][:half] + 1j * stage["mean"][half:]
             stage["stderr"] = np.hypot(stage["stderr"][:half], stage["stderr"][half:])
     labels = names or tuple(f"I[{i}]" for i in range(mean.size))
-    found = _findings(raw, labels, settings, is_complex, interrupted, nothing)
+    found = tolerant(_findings, raw, labels, settings, is_complex, interrupted, nothing)
     common: dict[str, Any] = {
         "seed": key,
         "version": _core.__version__,

@@ -44,11 +44,11 @@ def merge_evidences(
     whole = math.fsum(parts)
     relative = np.array([run.log_evidence_stderr for run in runs])
     error, log_evidence = float(relative.max()), -math.inf
+    # A run without mass has no relative error, and does not contribute to the mean.
+    relative = np.where(scaled > 0, relative, 0.0)
     if whole > 0:
         log_evidence = top + math.log(whole)
-        # A run without mass has no relative error, and does not contribute to the mean.
-        terms = np.where(parts > 0, parts * relative, 0.0)
-        error = math.sqrt(math.fsum(terms**2)) / whole
+        error = math.sqrt(math.fsum((parts * relative) ** 2)) / whole
     sizes = [run.sample.n_draws for run in runs]
     weighted = []
     for run, part in zip(runs, share, strict=True):
@@ -65,7 +65,8 @@ def merge_evidences(
     squares = math.fsum(w**2)
     ess = math.fsum(w) ** 2 / squares if squares > 0 else 0.0
     means = scaled[:, None]
-    found = disagreement(["log Z"], means, means * relative[:, None])
+    errors = np.where(means > 0, means * relative[:, None], np.inf)
+    found = disagreement(["log Z"], means, errors)
     missed = int((logs == -math.inf).sum())
     if missed:
         found.append(

@@ -25,7 +25,7 @@ from fermiac.importance.sampler import Sampler, components_of
 from fermiac.importance.settings import Drawing
 from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
-from fermiac.results.result import texts, warn
+from fermiac.results.result import texts, tolerant, warn
 from fermiac.results.sample import OTHER_SPACE
 from fermiac.results.summary import Summary
 from fermiac.results.unseen import equal_finding
@@ -288,9 +288,10 @@ def to_estimate(
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
-    found = estimate_findings(raw, labels, khat, is_complex, settings, equal)
+    found = tolerant(estimate_findings, raw, labels, khat, is_complex, settings, equal)
     if how is not None and not interrupted:
-        found += drawing_findings(raw, labels, khat, is_complex, how, mean, stderr, df)
+        told = (raw, labels, khat, is_complex, how, mean, stderr, df)
+        found += tolerant(drawing_findings, *told)
     common: dict[str, Any] = {
         "seed": key,
         "version": _core.__version__,
@@ -397,9 +398,9 @@ def to_evidence(
     `given` is the sampler that was given to the run. If it was used without refinement, `check`
     returns the mean weight of the law at the draws, with its error.
     """
-    found = [] if interrupted else evidence_findings(raw, settings)
+    found = [] if interrupted else tolerant(evidence_findings, raw, settings)
     if check is not None and not interrupted and raw["log_evidence"] > -np.inf:
-        found += reuse_findings(raw["khat"], *check(raw["draws"]))
+        found += tolerant(lambda: reuse_findings(raw["khat"], *check(raw["draws"])))
     count = raw["n_replicates"]
     if raw["n_per_replicate"] and count < _FEWEST:
         raw["log_evidence_stderr"] = np.inf

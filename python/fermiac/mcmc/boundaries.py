@@ -44,7 +44,7 @@ def at_starts(target: LogDensity, names: Sequence[str]) -> tuple[str, int]:
     stream = Stream(0)
     cube = stream.uniform((_GUESSES, target.dim))
     points = np.concatenate([4 * cube, cube, cube / target.dim, -4 * cube])
-    values = _values(target, points)
+    values, _ = target._tolerantly(points, False)
     good = np.flatnonzero(np.isfinite(values))
     if not len(good):
         return "", len(points)
@@ -86,7 +86,7 @@ def _boundaries(
     dim = len(reach)
     ways = [(j, sign) for j in range(dim) for sign in (-1.0, 1.0)]
     ends = _along(x[0], ways, np.array([sign * reach[j] for j, sign in ways]))
-    outside = ~np.isfinite(_values(target, ends))
+    outside = ~_inside(target, ends)
     n_evals = len(ways)
     ways = [way for way, out in zip(ways, outside, strict=True) if out]
     if not ways:
@@ -94,7 +94,7 @@ def _boundaries(
     inner, outer = np.zeros(len(ways)), np.array([sign * reach[j] for j, sign in ways])
     for _ in range(_HALVINGS):
         middle = (inner + outer) / 2
-        good = np.isfinite(_values(target, _along(x[0], ways, middle)))
+        good = _inside(target, _along(x[0], ways, middle))
         inner, outer = np.where(good, middle, inner), np.where(good, outer, middle)
     n_evals += _HALVINGS * len(ways)
     places = [_rounded(x[0, j] + at, reach[j]) for (j, _), at in zip(ways, inner, strict=True)]
@@ -103,7 +103,7 @@ def _boundaries(
         for i, ((j, sign), place) in enumerate(zip(ways, places, strict=True)):
             margin = 1e-3 * reach[j]
             beyond[:, i, j] = place - sign * margin, place + sign * margin
-        good = np.isfinite(_values(target, beyond.reshape(-1, dim))).reshape(2, -1)
+        good = _inside(target, beyond.reshape(-1, dim)).reshape(2, -1)
         n_evals += 2 * len(ways)
         fixed = good[0] & ~good[1]
     else:
@@ -124,10 +124,9 @@ def _along(x: Array, ways: list[tuple[int, float]], steps: Array) -> Array:
     return points
 
 
-def _values(target: LogDensity, points: Array) -> Array:
-    with np.errstate(all="ignore"):
-        values, _ = target._evaluate(np.ascontiguousarray(points), False)
-    return values
+def _inside(target: LogDensity, points: Array) -> NDArray[np.bool_]:
+    """Return which points have a density; those at which the target fails have none."""
+    return np.isfinite(target._tolerantly(points, False)[0])
 
 
 def _rounded(place: float, reach: float) -> float:

@@ -65,6 +65,7 @@ def _energy_error(target: LogDensity, x: Array, p: Array, scale: Array, n: int) 
 
 
 def _evaluated(target: LogDensity, x: Array) -> tuple[Array, Array]:
-    values, gradients = target._evaluate(x, True)
+    """Return values and gradients; a trajectory ends, with an infinite error, where they fail."""
+    values, gradients = target._tolerantly(x, True)
     assert gradients is not None
     return values, gradients

@@ -135,7 +135,9 @@ class ULA(GradientKernel):
 
     Its draws follow the target up to a bias of order h, which no number of draws removes. While the
     warm-up adapts the step size, proposals are corrected as in `MALA`. Afterwards only proposals
-    with an acceptance probability below e⁻¹⁰⁰⁰ are rejected, so that no chain escapes.
+    with an acceptance probability below e⁻¹⁰⁰⁰ are rejected, so that no chain escapes. If the bias
+    is beyond the errors, as it mostly is at the default step size, `sample` gives a
+    `ConvergenceWarning`.
 
     Parameters
     ----------
@@ -166,7 +168,7 @@ class ULA(GradientKernel):
     --------
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 1.0])
-    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.ULA(), n_draws=2000, rng=0)
+    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.ULA(step_size=0.4), n_draws=4000, rng=0)
     >>> s.settings["bias"]
     'discretisation'
     """

@@ -13,14 +13,17 @@ import numpy as np
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.config import threads
+from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.distributions.law import subkey
-from fermiac.errors import BudgetExhausted, ConvergenceWarning, FermiacWarning
+from fermiac.errors import BudgetExhausted, ConvergenceWarning
 from fermiac.mcmc import boundaries, jumps
+from fermiac.mcmc.bias import biases
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.checks import findings
 from fermiac.mcmc.job import Arrays, Job
 from fermiac.mcmc.result import Chains, adaptation, known, statistics
 from fermiac.results.bounds import bounds_setting
+from fermiac.results.result import Finding, tolerant
 from fermiac.results.sample import OTHER_SPACE
 from fermiac.results.sample_fields import finite_draws
 from fermiac.runs.loop import Budget, RunLoop
@@ -45,6 +48,9 @@ _MOST_DIVERGENT, _MOST_PROBED = 0.01, 0.05
 #: The share of trees of the largest depth above which jumps of the log-density are sought, the
 #: share of trajectories with jumps above which a run warns, and the address of their momenta.
 _MOST_DEEP, _JUMPING, _JUMPS = 0.1, 0.25, 0x6A756D70
+#: The most numbers from which the bias of a kernel without an accept step is estimated, and the
+#: largest share of the evaluations of the run that gradients at the draws take.
+_JUDGED, _MOST_JUDGED = 2**22, 0.25
 #: The bytes of arrays on the disk that the chains fill before their pages are dropped from memory.
 _FILLED = 2**26
 #: Arrays of a run whose numbers are all finite.
@@ -405,9 +411,9 @@ class ChainLoop(RunLoop[Chains]):
             object.__setattr__(made, "_source", (job.model, arrays.draws[:, :n]))
         return made
 
-    def findings(self, result: Chains) -> list[tuple[type[FermiacWarning], str]]:
+    def findings(self, result: Chains) -> list[Finding]:
         """Return the warnings of the run and of its draws."""
-        found: list[tuple[type[FermiacWarning], str]] = []
+        found: list[Finding] = []
         n, refused = self._evals
         n_drawn, failed, outside = self.sampler.sampling_evals
         when = ""
@@ -426,8 +432,9 @@ class ChainLoop(RunLoop[Chains]):
                 )
             )
         if failed + outside and self.job.space is None:
-            found += self._bounds(result)
-        found += self._jumps(result)
+            found += tolerant(self._bounds, result)
+        for check in (self._jumps, self._biases):
+            found += tolerant(check, result)
         lost = [self.job.first + i for i in self.sampler.left_out]
         if lost:
             found.append(
@@ -453,16 +460,36 @@ class ChainLoop(RunLoop[Chains]):
             missed = self.stop.missed(self.arrays.shown(self._n()), self._coupled)
             found.append((ConvergenceWarning, missed))
         with threads(self.workers):
-            return [*found, *findings(result)]
+            return found + tolerant(findings, result)
 
-    def _jumps(self, result: Chains) -> list[tuple[type[FermiacWarning], str]]:
+    def _biases(self, result: Chains) -> list[Finding]:
+        """Look for the bias of a kernel without an accept step."""
+        n, dim = self._n(), self.job.target.dim
+        used = self.job.kernel._uses_gradient(dim, self.job.oracles())
+        if not (self.sampler.is_biased and used.any() and n >= MIN_DRAWS):
+            return []
+        of, slopes = self.arrays.draws[:, :n], self.arrays.gradients
+        most = of.size if slopes is not None else dim * int(_MOST_JUDGED * result.n_evals)
+        some = slice(None, n, max(-(-of.size // max(min(_JUDGED, most), 1)), 1))
+        draws = np.array(of[:, some])
+        if slopes is None:
+            _, found = self.job.target._tolerantly(draws.reshape(-1, dim), True)
+            assert found is not None
+            object.__setattr__(result, "n_evals", result.n_evals + len(found))
+            gradients = found.reshape(draws.shape)
+        else:
+            gradients = np.array(slopes[:, some])
+        labels = [result._labels[j] for j in np.flatnonzero(used)]
+        return biases(draws[..., used], gradients[..., used], labels)
+
+    def _jumps(self, result: Chains) -> list[Finding]:
         """Look for jumps of the log-density if trajectories were too long for the tree."""
         depths = [of for name, of in result.stats.items() if name.endswith("reached_max_depth")]
         if not depths or max(of.mean() for of in depths) <= _MOST_DEEP:
             return []
         if jumps.N_EVALS > _MOST_PROBED * result.n_evals:
             return []
-        draws = self.arrays.draws[:, : result.n_draws].reshape(-1, self.job.target.dim)
+        draws = self.arrays.draws[:, : self._n()].reshape(-1, self.job.target.dim)
         share = jumps.share_with_jumps(self.job.target, draws, subkey(self.job.key, _JUMPS))
         object.__setattr__(result, "n_evals", result.n_evals + jumps.N_EVALS)
         if share < _JUMPING:
@@ -477,7 +504,7 @@ class ChainLoop(RunLoop[Chains]):
             )
         ]
 
-    def _bounds(self, result: Chains) -> list[tuple[type[FermiacWarning], str]]:
+    def _bounds(self, result: Chains) -> list[Finding]:
         """Look for boundaries of the density if trajectories diverged and left its support."""
         diverging = [of for name, of in result.stats.items() if name.endswith("diverging")]
         if not diverging or max(of.mean() for of in diverging) <= _MOST_DIVERGENT:

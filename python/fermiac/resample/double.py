@@ -105,6 +105,8 @@ class DoubleBootstrap(Result):
     n_resamples: int
     n_inner: int
 
+    #: A statistic of the caller's may be NaN.
+    _numbers = ()
     _layout: ClassVar[fit.Layout] = {
         "statistic": fit.text(),
         **dict.fromkeys(

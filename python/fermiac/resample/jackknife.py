@@ -72,6 +72,8 @@ class Jackknife(Result):
     acceleration: float | Array
     influence: Array
 
+    #: A statistic of the caller's may be NaN.
+    _numbers = ()
     _layout: ClassVar[fit.Layout] = {
         "statistic": fit.text(),
         "estimate": _NUMBERS,

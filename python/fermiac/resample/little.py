@@ -105,6 +105,8 @@ class LittleBootstraps(Result):
     subset_size: int
     n_resamples: int
 
+    #: A statistic of the caller's may be NaN.
+    _numbers = ()
     _layout: ClassVar[fit.Layout] = {
         "statistic": fit.text(),
         **dict.fromkeys(

@@ -135,6 +135,8 @@ class Bootstrap(Result):
     #: The statistic with its data, None for a loaded result, which makes it again.
     _problem: Problem | None = field(default=None, init=False)
 
+    #: A statistic of the caller's may be NaN.
+    _numbers = ()
     _layout: ClassVar[fit.Layout] = {
         "statistic": fit.text(),
         "estimate": _NUMBERS,

@@ -164,6 +164,8 @@ class WildBootstrap(Result):
     n_clusters: int
     n_resamples: int
 
+    #: A statistic of the caller's may be NaN.
+    _numbers = ()
     _layout: ClassVar[fit.Layout] = {
         "estimate": fit.array("f", "k"),
         "stderr": fit.array("f", "k"),

@@ -6,7 +6,7 @@ import copy
 import os
 import pickle
 import warnings as _warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
@@ -23,12 +23,13 @@ from fermiac.errors import (
     CheckpointError,
     ConvergenceWarning,
     FermiacWarning,
+    NumericalError,
     WarningText,
 )
 from fermiac.results import html
 from fermiac.results.summary import Summary, of_figures
 
-__all__ = ["Finding", "Result", "is_quiet", "load", "quiet", "texts", "told", "warn"]
+__all__ = ["Finding", "Result", "is_quiet", "load", "quiet", "texts", "told", "tolerant", "warn"]
 
 Finding: TypeAlias = tuple[type[FermiacWarning], str]
 """A doubt about a result: the category and the text of a warning."""
@@ -102,6 +103,11 @@ class Result:
     Results can be pickled and copied. A target or a state that cannot be pickled stays behind, and
     only the methods that need it, such as ``extend``, ask for it.
 
+    Raises
+    ------
+    NumericalError
+        If an estimate or its error is NaN. The error has what there is as its ``partial_result``.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -129,6 +135,25 @@ class Result:
         "status": fit.text(),
         "warnings": fit.texts,
     }
+
+    #: The fields that are never NaN: estimates, and errors, which are infinite where unknown.
+    _numbers: ClassVar[tuple[str, ...]] = (
+        *("mean", "estimate", "stderr"),
+        *("log_evidence", "log_evidence_stderr"),
+    )
+
+    def __post_init__(self) -> None:
+        for name in self._numbers:
+            value = getattr(self, name) if name in self.__dataclass_fields__ else None
+            if value is not None and np.isnan(value).any():
+                error = NumericalError(
+                    f"{name} is NaN in {np.isnan(value).sum()} of {np.size(value)} estimates: "
+                    "values were beyond the range of doubles, or what is asked for is undefined; "
+                    "scale the function, or its arguments, to moderate numbers. The "
+                    f"{type(self).__name__} so far is the partial_result of this error"
+                )
+                error.partial_result = self  # type: ignore[attr-defined]
+                raise error
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -381,6 +406,19 @@ def told(result: Result) -> list[Finding]:
 def is_quiet() -> bool:
     """Return whether the present call is a part of another one."""
     return _quiet.get()
+
+
+def tolerant(check: Callable[..., Iterable[Finding]], *args: Any) -> list[Finding]:
+    """Return the findings of a check of a result; the failure of the check is one of them.
+
+    Nothing that looks at finished draws may lose them. Ctrl-C passes.
+    """
+    try:
+        return list(check(*args))
+    except Exception as error:
+        text = (str(error).splitlines() or [""])[0]
+        what = f"{type(error).__name__}: {text}"
+        return [(FermiacWarning, f"a check of the result failed and tells nothing ({what})")]
 
 
 def warn(found: Iterable[Finding], result: Result | None) -> None:

@@ -132,6 +132,7 @@ class Sample(SampleAverages, SampleWeights, SampleExports, SamplePlots, Result):
         return self.error_model
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, value in checked(self).items():
             object.__setattr__(self, name, value)
 

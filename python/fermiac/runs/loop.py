@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from fermiac._base.progress import Report, annotate, finish
 from fermiac.errors import CheckpointError, FermiacError, FermiacWarning, InternalError
-from fermiac.results.result import Result, warn
+from fermiac.results.result import Result, tolerant, warn
 from fermiac.runs import background
 from fermiac.runs.checkpoint import RunCheckpoint
 
@@ -297,7 +297,8 @@ class RunLoop(ABC, Generic[R]):
         """Save the state when an error ends the run, and attach the partial result to the error."""
         if not isinstance(error, FermiacError | KeyboardInterrupt):
             error.add_note(f"raised {self.where()}")
-        partial, is_known = None, is_ready and not isinstance(error, self.fatal)
+        partial = getattr(error, "partial_result", None)
+        is_known = is_ready and not isinstance(error, self.fatal)
         try:
             if is_known:
                 self.settle()
@@ -325,7 +326,7 @@ def run_and_warn(
     result = None
     try:
         result = run()
-        found = list(findings(result))
+        found = tolerant(findings, result)
         object.__setattr__(result, "warnings", tuple(text for _, text in found))
         warn(found, result)
     except BaseException as error:

@@ -402,7 +402,7 @@ def _result(
         isa=_core.isa_level,
         n_evals=sum(one.n_evals for one in seen),
         dimension=float(local.mean()),
-        stderr=float(local.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
+        stderr=float(local.std(ddof=1) / np.sqrt(n)) if n > 1 else math.inf,
         local=local,
         sigmas=levels.copy(),
         curve=curve,

@@ -79,6 +79,8 @@ class Likelihood(Result):
     trace: str
     n_row_evals: NDArray[np.int64]
 
+    #: Rows that are not finished, and errors from one probe, are NaN.
+    _numbers = ()
     _layout: ClassVar[fit.Layout] = {
         "log_density": fit.array("f", "n"),
         "stderr": fit.maybe(fit.array("f", "n")),

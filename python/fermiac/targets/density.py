@@ -82,6 +82,32 @@ class LogDensity:
         """
         raise NotImplementedError
 
+    def _tolerantly(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
+        """Return values and gradients as `_evaluate`, NaN at points at which the target fails.
+
+        It is for checks after a run. Points with a coordinate that is not finite are not evaluated.
+        A batch that fails is halved, since one point may fail it.
+        """
+        values = np.full(len(x), np.nan)
+        slopes = np.full(x.shape, np.nan) if with_gradient else None
+        batches = [np.flatnonzero(np.isfinite(x).all(axis=1))]
+        with np.errstate(all="ignore"):
+            while batches:
+                rows = batches.pop()
+                if not len(rows):
+                    continue
+                try:
+                    values[rows], more = self._evaluate(
+                        np.ascontiguousarray(x[rows]), with_gradient
+                    )
+                except Exception:
+                    halves = np.array_split(rows, 2)
+                    batches += halves if len(rows) > 1 else []
+                    continue
+                if slopes is not None and more is not None:
+                    slopes[rows] = more
+        return values, slopes
+
     def log_density(self, x: ArrayLike) -> Array:
         """Evaluate a batch of points.
 

@@ -63,7 +63,7 @@ def ratio(parts: Parts) -> tuple[Array, Array]:
         )
     mean = parts.sums.sum(axis=0) / parts.weights.sum()
     if n < 2:
-        return mean, np.full((mean.size, mean.size), np.nan)
+        return mean, np.full((mean.size, mean.size), np.inf)
     # The delta method: the influence of each replica on the ratio.
     moved = (parts.sums - parts.weights[:, None] * mean) / parts.weights.mean()
     return mean, moved.T @ moved / (n * (n - 1))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.importance.failure.proposal import Axis, Component, Polar, Proposal, Slab
+from fermiac.importance.failure.proposal import Axis, Component, Polar, Proposal, Slab, finite
 from fermiac.random import Stream
 
 __all__ = ["SIZES", "best_proposal", "candidates", "forecast"]
@@ -41,6 +41,9 @@ _SETTLED = 1e-3
 #: Components with a smaller share are dropped.
 _SMALL = 0.004
 _MOST_COMPONENTS = 24
+#: The log-ratio by which points are normalised at most, and the largest one beyond it: the powers
+#: of densities stay in the range of doubles.
+_MOST_TOP, _MOST_ABOVE = 230.0, 500.0
 #: The largest number of clusters for which each component gets a heavy-tailed copy.
 _MOST_HEAVY = 4
 
@@ -69,7 +72,10 @@ def candidates(
     if len(u) > _MOST_POINTS:
         kept = np.linspace(0, len(u) - 1, _MOST_POINTS).astype(int)
         u, weights = u[kept], weights[kept]
-    weights = weights / weights.sum()
+    total = weights.sum()
+    if not total > 0:
+        return [], []
+    weights = weights / total
     dim = u.shape[1]
     components: list[Component] = []
     heavy: list[Component] = []
@@ -80,7 +86,7 @@ def candidates(
         spread: list[Component] = []
         for belongs in members:
             mass = weights * belongs
-            if mass.sum() < 1e-4 or _effective(mass) < 4:
+            if not _is_enough(mass):
                 continue
             gaussian = _gaussian(u, mass)
             components.append(gaussian)
@@ -92,7 +98,7 @@ def candidates(
         heavy = spread or heavy
     for direction, distance in designs:
         components += _design(u, weights, direction, distance)
-    return components, heavy
+    return list(filter(finite, components)), list(filter(finite, heavy))
 
 
 def best_proposal(
@@ -138,8 +144,8 @@ def best_proposal(
     importance = measure * (relative @ (1 / sizes[seen] ** POWER)) / seen.sum()
     everyone = (*components, *heavy, *forced)
     ratios = Proposal(dim, 0.0, np.ones(len(everyone)), everyone).component_ratios(u)
-    top = np.maximum(ratios.max(axis=1), 0.0)
-    scaled = np.exp(ratios - top[:, None])
+    top = np.clip(ratios.max(axis=1), 0.0, _MOST_TOP)
+    scaled = np.exp(np.minimum(ratios - top[:, None], _MOST_ABOVE))
     base = np.exp(-top)
     # The normalisation of the ratios also scales the importance of points.
     second_moment = measure * (relative @ (1 / sizes[seen])) / seen.sum() * base
@@ -189,8 +195,10 @@ def _shares(
         density += fixed
         # Products, which take a tenth of the time of a power.
         power = density.copy()
-        for _ in range(POWER):
-            power *= density
+        # Beyond the range of doubles a point is covered so well that it counts for nothing.
+        with np.errstate(over="ignore"):
+            for _ in range(POWER):
+                power *= density
         slope = np.divide(importance, power, out=power) @ columns
         new = shares * slope ** (1 / (POWER + 1))
         new /= new.sum()
@@ -199,6 +207,11 @@ def _shares(
         if moved < _SETTLED:
             break
     return shares
+
+
+def _is_enough(mass: Array) -> bool:
+    """Return whether a fit has enough weight; not so for NaN."""
+    return bool(mass.sum() >= 1e-4) and _effective(mass) >= 4
 
 
 def _effective(mass: Array) -> float:
@@ -226,7 +239,7 @@ def _mixture(u: Array, weights: Array, size: int, stream: Stream) -> list[Array]
         parts, logs = [], []
         for k in range(members.shape[1]):
             mass = weights * members[:, k]
-            if mass.sum() > 1e-4 and _effective(mass) >= 4:
+            if _is_enough(mass):
                 parts.append(_gaussian(u, mass))
                 logs.append(math.log(mass.sum()))
         if not parts:
@@ -365,7 +378,7 @@ def _polar(u: Array, mass: Array) -> Polar:
         kappa = length * (dim - length**2) / (1 - length**2)
     axis = _unit(mean)
     second = float(square @ mass / total)
-    variance = max(float(((square - second) ** 2) @ mass / total), 1e-3 * second**2)
+    variance = max(float(((square - second) ** 2) @ mass / total), 1e-3 * second**2, 1e-300)
     shape = min(max(second**2 / variance, 0.5), 1e4)
     return Polar(axis, min(kappa, 1e4), shape, second / shape)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fermiac import _core, special
 from fermiac.random import RngLike, Stream, key_of, sobol
 
-__all__ = ["Axis", "Component", "Polar", "Proposal", "Slab"]
+__all__ = ["Axis", "Component", "Polar", "Proposal", "Slab", "finite"]
 
 Array = NDArray[np.float64]
 
@@ -255,3 +255,14 @@ class Proposal:
                 n_threads=self.n_threads,
             )
             yield self.from_unit(v)
+
+
+def finite(fitted: Component | Proposal) -> bool:
+    """Return whether the parameters of a fit are usable: finite numbers, and positive scales."""
+    if isinstance(fitted, Slab):
+        of_axes = [(axis.loc, axis.scale) for axis in fitted.axes]
+        return bool(np.isfinite(fitted.directions).all() and np.isfinite(of_axes).all())
+    if isinstance(fitted, Polar):
+        numbers = (fitted.kappa, fitted.shape, fitted.scale)
+        return bool(np.isfinite((*fitted.axis, *numbers)).all() and fitted.scale > 0)
+    return bool(np.isfinite((fitted.base, *fitted.shares)).all())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fermiac.distributions.law import subkey
 from fermiac.importance.failure import design
 from fermiac.importance.failure import fit as fitting
-from fermiac.importance.failure.proposal import Axis, Component, Proposal, Slab
+from fermiac.importance.failure.proposal import Axis, Component, Proposal, Slab, finite
 from fermiac.importance.failure.space import LimitState
 from fermiac.importance.failure.walk import SHARE, Level, Walk, start_points, steps
 from fermiac.random import Stream, sobol
@@ -469,12 +469,13 @@ class Training:
             judges = np.ones(len(self.fold), bool)
         share = len(judges) / judges.sum()
         heavy: dict[int, list[Component]] = {}
+        self.proposal = self.proposal or Proposal(self.g.dim)
         for sizes in fitting.SIZES:
             for j in self.chosen():
                 some, spread = self._candidates(j, failed[:, j], measure, sizes)
                 components += some
                 heavy[j] = spread or heavy.get(j, [])
-            self.proposal, second = fitting.best_proposal(
+            fitted, second = fitting.best_proposal(
                 self.g.dim,
                 self.u[judges],
                 measure[judges] * share,
@@ -483,7 +484,9 @@ class Training:
                 [c for of_event in heavy.values() for c in of_event],
                 self._forced,
             )
-            self.forecast = fitting.forecast(second)
+            # A fit that failed leaves the proposal before it, or the law.
+            if finite(fitted):
+                self.proposal, self.forecast = fitted, fitting.forecast(second)
             if self.forecast <= _GOOD:
                 break
 

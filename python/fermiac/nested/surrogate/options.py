@@ -318,6 +318,8 @@ class SurrogateReport(Result):
     worst: float = float("nan")
     timings: Mapping[str, float] = field(default_factory=dict)
 
+    #: NaN where there was no surrogate.
+    _numbers = ()
     _layout: ClassVar[fit.Layout] = {
         "mode": fit.text(),
         "rejected": fit.flag,
