@@ -28,6 +28,7 @@ from fermiac._base.validate import (
     yes,
 )
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.results.result import warn
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
 from fermiac.score.integration import event_of

@@ -30,6 +30,7 @@ from fermiac._base.validate import (
     yes,
 )
 from fermiac.errors import ArgumentError
+from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.score.arguments import as_model, range_findings, range_of
