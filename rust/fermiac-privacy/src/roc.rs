@@ -1,9 +1,6 @@
 //! The ROC curve of attack scores: counts at all thresholds by one sort, areas.
 
-use fermiac_base::Result;
-use fermiac_base::alloc::{room, vec_of};
 use fermiac_base::par::{PAUSE_EVERY, pause, pausing};
-use fermiac_base::rng::{Domain, Stream};
 
 /// Counts at all thresholds; a score at or above the threshold means "member".
 #[derive(Debug, Clone, PartialEq)]
@@ -174,6 +171,7 @@ pub(super) fn tpr_at(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use fermiac_base::rng::{Domain, Stream};
 
     #[test]
     fn counts_are_those_of_brute_force() {

@@ -1,7 +1,6 @@
 //! Bindings of the ROC curves of attack scores and of rank tests.
 
 use crate::common::enter::{Raised, enter_whole};
-use crate::common::error::check;
 use fermiac_privacy::ranks::{Pairs, curve_pairs, shifts};
 use fermiac_privacy::{Curve, Statistic, bootstrap};
 use numpy::{PyArray1, PyReadonlyArray1};
