@@ -39,7 +39,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
-	test-bridges test-cluster calibrate docs fuzz fuzz-processes miri asan audit sdist dist-check fmt clean \
+	test-bridges test-cluster calibrate docs readme wheel fuzz fuzz-processes miri asan audit sdist dist-check fmt clean \
 	need-cargo need-python
 
 help: ## List the targets
@@ -153,6 +153,9 @@ docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html
 	$(PY) -m sphinx -q -W --keep-going -j auto -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+readme: $(BUILT) $(STAMP)-plot ## Run the README's first example: its output and its picture are written anew
+	$(PY) docs/_static/readme.py
+
 bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
 	$(ONE) $(PY) -m pytest -p benchmark --benchmark-disable -n $(JOBS) --dist loadscope $(BENCHES) $(ARGS)
 
@@ -197,6 +200,13 @@ audit: need-cargo ## Licences, sources and advisories of dependencies, by what i
 
 sdist: $(STAMP)-dev ## Write the source distribution to dist/
 	$(MATURIN) sdist --out dist
+
+# The release is for Linux with glibc 2.28 or later. Zig links against it wherever the wheel is built.
+ZIG := $(shell command -v zig >/dev/null 2>&1 && echo --zig)
+wheel: $(STAMP)-dev ## Build the wheel of a release into dist/; on Linux it is one for glibc 2.28 or later
+	@$(MATURIN) build --profile dist $(LOCKED) --compatibility manylinux_2_28 $(ZIG) --out dist || { \
+		echo "wheel: not built; if symbols of glibc are too new for manylinux_2_28, install zig or build on an older system"; \
+		exit 1; }
 
 # The wheel comes from the unpacked source distribution, so files missing there are found. Files of a
 # source distribution all have the same time, so that Cargo would take an older build for this one.

@@ -252,7 +252,8 @@ def _unseen(
     sample: Sample, values: Array, used: NDArray[np.bool_], names: tuple[str, ...], law: int
 ) -> list[Finding]:
     """Return a warning about errors of 0 that come from values that are all equal."""
-    equal = all_equal(values[used]).reshape(-1, len(names)).all(axis=0)
+    columns = all_equal(values[used]).reshape(-1, len(names))
+    equal: NDArray[np.bool_] = np.logical_and.reduce(columns, axis=0)
     if not equal.any():
         return []
     which = ", ".join(name for name, e in zip(names, equal, strict=True) if e)
