@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -187,7 +186,6 @@ def test_results_without_a_run(tmp_path: Path) -> None:
     others = [
         fm.load(tmp_path / "r"),
         pickle.loads(pickle.dumps(r)),
-        copy.copy(r),
         r.reweight(0.5 * r.log_likelihoods),
         r.merge(run(rng=6)),
         r.split(2)[0],

@@ -98,15 +98,15 @@ class Result:
         False if one of them is a `ConvergenceWarning`. For results of runs with a tolerance, also
         whether the run has reached it.
 
-    Notes
-    -----
-    Results can be pickled and copied. A target or a state that cannot be pickled stays behind, and
-    only the methods that need it, such as ``extend``, ask for it.
-
     Raises
     ------
     NumericalError
         If an estimate or its error is NaN. The error has what there is as its ``partial_result``.
+
+    Notes
+    -----
+    Results can be pickled and copied. A target or a state that cannot be pickled stays behind, and
+    only the methods that need it, such as ``extend``, ask for it.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def extend(
     Parameters
     ----------
     walk : WalkResult
-        A result of `walk` or `extend` in this process, with ``keep_state=True``.
+        A result of `walk` or `extend` with ``keep_state=True``, also from a pickle.
     n_steps : int
         The number of further steps of each walker.
     n_threads : int, optional
