@@ -297,6 +297,13 @@ CALLS = [
         ]
     ),
     Call(
+        "nested.sample of 100 coordinates",
+        "target = fm.targets.gaussian(np.zeros(100), np.eye(100)); "
+        "prior = d.Uniform([-5.0] * 100, [5.0] * 100)",
+        "fm.nested.sample(target, prior, n_live=5000, rng=0)",
+        True,
+    ),
+    Call(
         "nested.sample callable",
         PRIOR,
         "fm.nested.sample(lambda x: -(x**2).sum(1), prior, n_live=5000, rng=0)",

@@ -151,9 +151,7 @@ def test_too_few_effective_points_are_announced() -> None:
 
 def test_what_is_never_seen_is_announced() -> None:
     x = fm.random.Stream(0).normal((1000,))
-    with pytest.warns(
-        ConvergenceWarning, match=r"all 1000 values of b .* up to 0\.3 % of the mass"
-    ):
+    with pytest.warns(ConvergenceWarning, match=r"all 1000 values of b .* up to 0\.3 %"):
         e = fm.Sample.from_arrays(x).expect(lambda x: np.hstack([x > 0, x > 10]), names=["a", "b"])
     assert e.mean[1] == 0
     # The imaginary part of a complex integrand may be 0.

@@ -15,6 +15,7 @@ from fermiac.importance.sampler import sampler_of
 from fermiac.results import Estimate, Sample
 from fermiac.results.averages import join_complex
 from fermiac.results.result import tolerant, warn
+from fermiac.results.unseen import equal_finding
 
 __all__ = ["to_integral"]
 
@@ -244,6 +245,9 @@ def _findings(
                 "uniform points, V the volume and |f| of size 1",
             )
         )
+    equal = (stderr <= 1e-12 * np.abs(mean)) & ~_differ(raw, raw["replicates"]) & ~nothing
+    if equal.any():
+        found.append(equal_finding(max(raw["n_base"], 1.0), f"f for {some(equal)}", "volume"))
     found += _tail_findings(raw, some)
     found += _disagreements(raw, mean, stderr, floor, some)
     outlying = outliers(means, np.maximum(_STEPS * raw["resolution"], floor))

@@ -32,6 +32,8 @@ __all__ = ["KIND", "NestedLoop", "longest"]
 KIND = "nested sampling run"
 #: Points at which a resumed run compares the likelihood with what it was.
 _VERIFIED = 3
+#: Evaluations up to which a partial result has the estimate from all points.
+_FEW = 20_000
 #: The status of a run by what ended it, and whether it has converged.
 _ENDS = {
     "converged": ("complete", True),
@@ -206,12 +208,16 @@ class NestedLoop(RunLoop[NestedResult]):
             rank_p_value=info["rank_p_value"] if job.batch == 1 else float("nan"),
             trace=self._trace(),
             timings={"target": info["seconds"], "total": wall},
-            importance=None
-            if status in ("running", "interrupted")
-            else self._importance(converged),
+            importance=self._importance(converged) if self._has_time(status) else None,
         )
         object.__setattr__(made, "_model", job.model)
         return made
+
+    def _has_time(self, status: str) -> bool:
+        """Return whether a result of this status gets the estimate from all points."""
+        # That of many points takes longer than an interrupted call may go on.
+        is_small = self.info["n_evals"] < _FEW
+        return status != "running" and (status != "interrupted" or is_small)
 
     def _settings(self) -> dict[str, Any]:
         settings = self.job.settings()

@@ -96,7 +96,7 @@ class Output:
     def constant(self) -> bool:
         """Whether the statistic is the same in all resamples."""
         if self.law is not None:
-            return self.law.sd == 0.0
+            return self.law.sd <= 1e-12 * abs(self.estimate)
         return bool(self.values.size) and self.ordered[0] == self.ordered[-1]
 
     def quantile(self, p: float) -> float:
