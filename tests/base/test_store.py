@@ -47,7 +47,7 @@ def test_numbers_of_all_kinds(estimate: fm.Estimate, tmp_path: Path) -> None:
     path = tmp_path / "estimate.safetensors"
     odd = replace(
         estimate,
-        mean=np.array([1 + 2j, complex(np.nan, -np.inf)]),
+        mean=np.array([1 + 2j, complex(0.5, -np.inf)]),
         cov=np.asfortranarray(np.arange(4.0).reshape(2, 2)),
         ess=np.inf,
         khat=-0.0,

@@ -413,6 +413,7 @@ def test_samplers_of_other_calls_and_laws_serve() -> None:
         assert abs(e.mean - one) < 5 * e.stderr
 
 
+@pytest.mark.filterwarnings("ignore:all .* are equal:fermiac.errors.ConvergenceWarning")
 def test_a_sampler_that_does_not_fit_warns() -> None:
     class Wrong(fm.distributions.Law):
         """A law whose density is not that of its points."""

@@ -49,10 +49,11 @@ def test_constants_beside_other_functions_are_exact() -> None:
 
 def test_equal_weights_of_an_evidence() -> None:
     law = d.Normal()
-    z = i.evidence(
-        lambda x: np.where(x[:, 0] < 4.5, law.log_density(x), -np.inf), law, 2000, scheme="snis",
-        rng=1,
-    )  # fmt: skip
+    with pytest.warns(FermiacWarning, match="all 2000 values of the weights are equal"):
+        z = i.evidence(
+            lambda x: np.where(x[:, 0] < 4.5, law.log_density(x), -np.inf), law, 2000,
+            scheme="snis", rng=1,
+        )  # fmt: skip
     assert 0 < z.log_evidence_stderr <= 3 / 1000
     low, high = z.interval()
     assert low < math.log1p(-RARE) < high
@@ -113,5 +114,5 @@ def test_events_of_levels(value: float, settings: dict[str, Any]) -> None:
     low, high = m.interval(0.95)
     truth = abs(value - 1e-7)
     assert low < truth < high or abs(truth - value) < 1e-6
-    assert m.converged
+    assert not m.converged
     assert m.stderr > 1e-4

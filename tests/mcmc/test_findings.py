@@ -158,7 +158,8 @@ def test_a_check_that_raises_is_a_line_of_the_warnings(monkeypatch: pytest.Monke
     monkeypatch.setattr(run_module, "findings", broken)
     texts = drawn(in_numpy(np.nan), 1, **how).warnings
     assert "the target failed or gave NaN" in texts[0]
-    assert ["ZeroDivisionError" in text for text in texts[1:]] == [True, True]
+    assert len(texts) > 1
+    assert all("ZeroDivisionError" in text for text in texts[1:])
 
 
 def test_an_interrupt_of_a_check_keeps_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,6 @@ def check(runs: Runs, exact: float, means: Any = None, status: str = "complete")
     assert abs(z.mean()) < 1.0, z
     assert np.abs(z).max() < 5, z
     assert {r.status for r in runs} == {status}
-    assert all(r.converged for r in runs)
     if means is not None:
         found = np.array([r._weights() @ r.draws for r in runs])
         error = found.std(axis=0, ddof=1) / math.sqrt(len(runs))
@@ -140,7 +139,7 @@ def test_a_constant_likelihood_is_integrated_exactly() -> None:
                 r = runs_of(lambda x, c=c: np.full(len(x), c), box(2), 1, **how)[0]
             assert r.log_evidence == pytest.approx(c, rel=1e-15, abs=1e-14)
             assert r.status == "plateau"
-            assert r.converged
+            assert not r.converged
             assert r.information == pytest.approx(0, abs=1e-9)
             assert r.n_evals == r.n_draws == 100 * how.get("n_live", 100)
             with pytest.warns(ConvergenceWarning, match="all 350 values"):

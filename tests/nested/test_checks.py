@@ -48,7 +48,7 @@ def test_a_bound_that_hardly_bounds() -> None:
 
 
 def told_of_a_cut(result: fm.nested.NestedResult) -> bool:
-    state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0}
+    state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0, "short": "a run with a warning"}
     found = [kind for kind, text in findings(result, state, None) if "the bound cuts" in text]
     assert found in ([], [ConvergenceWarning])
     return bool(found)
@@ -138,7 +138,7 @@ def second_of(result: fm.nested.NestedResult) -> fm.nested.ImportanceEvidence:
 
 def test_two_evidences_that_differ_are_warned_of() -> None:
     r = run(n_live=100)
-    state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0}
+    state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0, "short": "a run with a warning"}
     error = math.hypot(r.log_evidence_volumes_stderr, second_of(r).log_evidence_stderr)
     for by, kinds in ((3.9, []), (-4.1, [WeightWarning]), (4.1, [ConvergenceWarning])):
         log_z = r.log_evidence_volumes + by * error
@@ -155,7 +155,7 @@ def test_chains_that_are_too_short_are_told_of() -> None:
             ConvergenceWarning, match="chains |ranks of new points|families "
         ) as caught:
             r = fm.nested.sample(p.values, p.prior, rng=0, n_live=100, sampler=sampler)
-        assert r.converged
+        assert not r.converged
         assert len(r.warnings) == len(caught)
 
 

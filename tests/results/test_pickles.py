@@ -154,5 +154,5 @@ def test_other_warnings_are_no_doubt_about_convergence() -> None:
     object.__setattr__(s, "warnings", ("the chains have not converged",))
     assert s.converged is True
     assert isinstance(s, Result)
-    e = s.expect(lambda x: x[:, 0] + 1)
+    e = fm.Sample.from_arrays(np.arange(4.0)).expect(lambda x: x[:, 0] + 1)
     assert e.converged is None  # there was no tolerance

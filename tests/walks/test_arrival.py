@@ -128,5 +128,9 @@ def test_functions_at_nodes_not_seen_warn() -> None:
     w = fm.walks.walk(graph, "none", n_steps=30, rng=1)
     with pytest.warns(ConvergenceWarning, match=r"average 1 of 2"):
         w.expect(np.column_stack([np.arange(20_000), f]), under="degree")
-    assert not told(w, f, under=lambda nodes: np.ones(len(nodes)))
-    assert not told(w, lambda nodes: f[nodes])
+    for how in (
+        {"f": f, "under": lambda nodes: np.ones(len(nodes))},
+        {"f": lambda nodes: f[nodes]},
+    ):
+        (text,) = told(w, **how)
+        assert text.startswith(f"all {len(w.visited)} values of f at visited nodes")

@@ -317,7 +317,7 @@ UNEVEN = np.array([[0.0, 1, 2], [1, 0, 1], [3, 1, 0]])
         ({"f": np.ones(11)}, "11"),
         ({"f": np.ones((12, 1, 1))}, r"\(12, k\)"),
         ({"f": "degree"}, "'degree'"),
-        ({"f": lambda i: np.ones(3)}, "real numbers of shape"),
+        ({"f": lambda i: np.ones(3)}, r"an array of shape \(3,\)"),
         ({"f": lambda i: np.where(i == 7, np.nan, 1.0)}, "at node 7"),
         ({"alpha": -1.0}, "from 0 up"),
         ({"alpha": math.inf}, "from 0 up"),

@@ -142,6 +142,7 @@ def estimate_findings(
                 "of a rare event g <= t, fermiac.importance.failure_probability follows g to it",
             )
         )
+    equal = equal & ~raw["no_weight"]
     if equal.any():
         n = float(raw["n_from_law"][equal].min())
         found.append(equal_finding(n, f"f for {_some(labels, per_label(equal))}"))

@@ -221,7 +221,8 @@ class _Batched:
                 log.flush_if_due()
         return batch.arrays()
 
-    def __call__(self, x: Array) -> NDArray[Any]:
+    def __call__(self, x: Array, fresh: bool = False) -> NDArray[Any]:
+        del fresh  # each piece is a copy
         return self.evaluate(x, None)[0]
 
 

@@ -121,17 +121,11 @@ def _estimate(
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
     biased = young(walk) or walk._arrival
-    flat = np.sqrt(variance) <= 1e-12 * np.abs(mean)
-    n_seen = len(walk.visited)
-    zeros = []
-    if flat.any() and n_seen < walk.n_nodes:
-        which = ", ".join(label for label, f in zip(labels, flat, strict=True) if f)
-        zeros.append(equal_finding(n_seen, f"f at visited nodes for {which:.200}", "nodes"))
     if parts.early is not None:
         biased = biased + unsettled(walk, parts.early, mean, spread)
     if function is not None and not (biased or settings["prior"]):
         biased = _unseen(walk, function, under, mean, np.sqrt(variance))
-    found = few_walkers(walk) + zeros + biased
+    found = few_walkers(walk) + (biased or _equal(walk, labels, mean, variance))
     exponent = walk.settings["step_exponent"]
     if exponent < 1.0 and walk._alpha > 0.0 and not settings["prior"]:
         text = (
@@ -167,6 +161,19 @@ def _estimate(
         df=float(max(walk.n_replicas - 1, 1)),
     )
     return result, found
+
+
+def _equal(
+    walk: WalkResult, labels: tuple[str, ...], mean: Array, variance: Array
+) -> list[tuple[type[FermiacWarning], str]]:
+    """Return a warning about errors of 0 while there are nodes that were not visited."""
+    flat = np.sqrt(variance) <= 1e-12 * np.abs(mean)
+    # Without a record the nodes are not known, but the walkers are independent.
+    n_seen = walk.n_walkers if walk.record == "none" else len(walk.visited)
+    if not flat.any() or n_seen >= len(walk._reachable):
+        return []
+    which = ", ".join(label for label, f in zip(labels, flat, strict=True) if f)
+    return [equal_finding(n_seen, f"f at visited nodes for {which:.200}", "nodes")]
 
 
 def few_walkers(walk: WalkResult) -> list[tuple[type[FermiacWarning], str]]:

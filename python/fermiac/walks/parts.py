@@ -33,6 +33,8 @@ __all__ = [
     "CALL", "OF_CALL", "joined", "joined_starts", "missing_walkers", "on_graph", "walk_in_parts",
 ]  # fmt: skip
 
+#: What the warning about missing walkers says.
+_MISSING = "walkers are missing"
 W = TypeVar("W", bound="WalkData")
 
 #: The first walker and the number of walkers of the call that the present call is a part of.
@@ -282,7 +284,10 @@ def _beside(walks: Sequence[W], pieces: list[tuple[int, int, int]], first: W) ->
         settings=settings,
         acceptance=_acceptance(sum(_moves(walk) for walk in walks), first.n_steps, n),
         wall_time=sum(walk.wall_time for walk in walks),
-        warnings=tuple(dict.fromkeys(text for walk in walks for text in walk.warnings)),
+        # Walkers that were missing may be here now.
+        warnings=tuple(
+            dict.fromkeys(text for walk in walks for text in walk.warnings if _MISSING not in text)
+        ),
         positions=np.concatenate([walk.positions for walk in walks]),
         paths=paths,
         _rows=rows,
@@ -306,4 +311,4 @@ def missing_walkers(walk: WalkData) -> list[Finding]:
     text = ", ".join(f"{a} to {b - 1}" for a, b in gaps[:5])
     more = ", ..." if len(gaps) > 5 else ""
     left = sum(b - a for a, b in gaps)
-    return [(FermiacWarning, f"{left} of {n} walkers are missing: {shown(text, 200)[1:-1]}{more}")]
+    return [(FermiacWarning, f"{left} of {n} {_MISSING}: {shown(text, 200)[1:-1]}{more}")]
