@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE / "_ext"))
 
 import project as root_pages  # noqa: E402
 import reference  # noqa: E402
+import thumbnails  # noqa: E402
 
 import fermiac  # noqa: E402
 
@@ -92,7 +93,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "min_reported_time": 10,
     "write_computation_times": False,
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": (thumbnails.scrape,),
+    "thumbnail_size": thumbnails.SIZE,
 }
 suppress_warnings = ["config.cache"]  # functions in the settings of sphinx-gallery
 
@@ -153,6 +155,14 @@ def mark_up(
         lines[index] = root_pages.ARXIV.sub(r"`arXiv:\1 <https://arxiv.org/abs/\1>`__", line)
 
 
+def without_macros(app: Sphinx, exception: Exception | None) -> None:
+    """Leave a template of the theme out of the site, whose links lead nowhere."""
+    (Path(app.outdir) / "_static" / "webpack-macros.html").unlink(missing_ok=True)
+
+
 def setup(app: Sphinx) -> None:
     """Register what this site adds to Sphinx."""
     app.connect("autodoc-process-docstring", mark_up, priority=900)
+    # sphinx-gallery makes its pages at the same event, with the usual priority of 500.
+    app.connect("builder-inited", thumbnails.place, priority=900)
+    app.connect("build-finished", without_macros)

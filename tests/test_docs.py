@@ -48,6 +48,8 @@ RUN = (
         )
     ),
 )
+#: Folders under docs/ that are made when the site is built.
+MADE = {"pictures", "project", "reference", "_build"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -91,7 +93,40 @@ def test_readme_shows_the_output_of_its_first_example(capsys: pytest.CaptureFixt
     exec(blocks("README.md", "python")[0][1], {})
     shown = blocks("README.md", "text")[0][1]
     # The time of the run differs.
-    assert capsys.readouterr().out.splitlines()[0] == shown.splitlines()[0]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == shown.splitlines()[0]
+    assert printed[1].split(",")[0] == shown.splitlines()[1].split(",")[0]
+    # `make readme` writes the picture and this text from one run.
+    image = pytest.importorskip("PIL.Image")
+    with image.open(ROOT / "docs/_static/readme.png") as picture:
+        assert picture.info["Title"] == printed[0]
+
+
+def test_lines_of_code_fit_on_the_pages() -> None:
+    long = []
+    pages = {file for file in (ROOT / "docs").rglob("*.md") if not MADE & set(file.parts)}
+    for file in sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages}):
+        page = str(file.relative_to(ROOT))
+        for language in ("python", "py", "sh", "toml", r"\{code-cell\} ipython3"):
+            for first, text in blocks(page, language):
+                # The output of an example may be wider: it scrolls.
+                shows = text.startswith(">>>")
+                long += [
+                    f"{page}:{first + number}"
+                    for number, line in enumerate(text.splitlines(), start=1)
+                    if len(line) > 88 and (not shows or re.match(r">>>|\.\.\.", line))
+                ]
+    for file in sorted((ROOT / "docs/gallery").glob("*.py")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        long += [f"{file.name}:{n}" for n, line in enumerate(lines, 1) if len(line) > 88]
+    for file in sorted((ROOT / "python").rglob("*.py")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        long += [
+            f"{file.relative_to(ROOT)}:{n}"
+            for n, line in enumerate(lines, 1)
+            if re.match(r"(>>>|\.\.\.) .{85}", line.lstrip())
+        ]
+    assert not long
 
 
 def test_readme_is_short() -> None:
@@ -103,12 +138,11 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs"])
 def test_links_lead_to_files(page: str) -> None:
     pages = sorted((ROOT / page).rglob("*.md")) if page == "docs" else [ROOT / page]
-    made = {"pictures", "project", "reference", "_build"}  # when the site is built
     for file in pages:
-        if made & set(file.relative_to(ROOT).parts):
+        if MADE & set(file.relative_to(ROOT).parts):
             continue
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8")):
-            if not re.match(r"https?:", link) and not made & set(Path(link).parts):
+            if not re.match(r"https?:", link) and not MADE & set(Path(link).parts):
                 assert (file.parent / link).exists(), f"{file.name}: {link}"
 
 
