@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import aslinearoperator
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError, CallError, TargetError
 
 # Lines of descent are few and uneven, which is told; their errors are right all the same.
 pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.WeightWarning")
@@ -187,6 +187,11 @@ NETWORK = fm.score.ScoreModel(lambda y, s: y, dim=3, sigma_range=(0.1, 10.0))
 def test_refusals(call: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def test_the_removed_rule_names_its_successor() -> None:
+    with pytest.raises(CallError, match="rule: removed; the rule is that of PiGDM"):
+        fm.score.observed(LAW, ROWS, [1.5, -0.5], rule="tmpd")  # type: ignore[call-arg]
 
 
 class Network(fm.score.Model):

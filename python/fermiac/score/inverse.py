@@ -330,6 +330,8 @@ def observed(
     ----------
     .. [1] J. Song, A. Vahdat, M. Mardani, J. Kautz, "Pseudoinverse-guided diffusion models for
        inverse problems", ICLR, 2023, https://openreview.net/forum?id=9_gsMA8MRKQ.
+    .. [2] A. Pokle, M. J. Muckley, R. T. Q. Chen, B. Karrer, "Training-free linear image inverses
+       via flows", 2023, arXiv:2310.04432.
 
     Examples
     --------
