@@ -39,11 +39,7 @@ FIRST, LAST = 1, 8
 METHODS = {
     "particles": "particles",
     "ΠGDM": "pigdm",
-    "TMPD": "tmpd",
-    "DPS": "dps",
     "DDRM": "ddrm",
-    "DAPS": "daps",
-    "DiffPIR": "diffpir",
 }
 
 
@@ -121,7 +117,7 @@ def inpainted(out: Path, digits: Digits, seed: int) -> tuple[list[Row], list[str
         record[name] = [away, ratio]
         kept = drawn.resample(5, rng=seed).draws if name == "particles" else drawn.draws[:5]
         tiles[name] = [image, shown, *plane.images(kept), at, 2 * spread - 1]
-    figure, grid = plt.subplots(4, 2, figsize=(11, 4.6), layout="constrained")
+    figure, grid = plt.subplots(2, 2, figsize=(11, 2.6), layout="constrained")
     for ax, (name, images) in zip(grid.flat, tiles.items(), strict=True):
         fm.plotting.plot_images(np.array(images), (8, 8), ax, n_columns=9, limits=(-1.0, 1.0))
         ax.set_title(name, fontsize=9)

@@ -59,7 +59,7 @@ def test_results_are_kept(tmp_path: Any) -> None:
 
 def test_results_without_weights_are_kept(tmp_path: Any) -> None:
     o = fm.score.Linear([[1.0]], 0.5)
-    sample = fm.score.posterior(fm.score.Gaussian([0.0], 1.0), o, [1.0], 10, method="dps", rng=0)
+    sample = fm.score.posterior(fm.score.Gaussian([0.0], 1.0), o, [1.0], 10, method="pigdm", rng=0)
     sample.save(tmp_path / "drawn.safetensors")
     again = fm.load(tmp_path / "drawn.safetensors")
     assert again.log_weights is None

@@ -38,13 +38,9 @@ from fermiac.score.inverse import observed, posterior
 from fermiac.score.inverse_methods import (
     DAPS,
     DDRM,
-    DPS,
-    TMPD,
-    DiffPIR,
     InverseMethod,
     Particles,
     PiGDM,
-    RePaint,
 )
 from fermiac.score.likelihood import Likelihood, log_likelihood
 from fermiac.score.masked import Unmasked, first_hitting
@@ -64,13 +60,10 @@ from fermiac.score.unmasking import unmask
 __all__ = [
     "DAPS",
     "DDRM",
-    "DPS",
-    "TMPD",
     "ActiveSample",
     "Adaptive",
     "Calibration",
     "ClassifierTraining",
-    "DiffPIR",
     "DiffusersScheduler",
     "Empirical",
     "ExactInterpolant",
@@ -102,7 +95,6 @@ __all__ = [
     "PartialTransport",
     "Particles",
     "PiGDM",
-    "RePaint",
     "Rows",
     "ScaledStep",
     "ScoreModel",

@@ -152,7 +152,7 @@ def measure(
         The particles. ``"exact"``: draws of the exact posterior of a mixture. ``"running"``: one
         reverse process, in which measurements are made on the way, as published [1]_. Or a method
         of `posterior`, which starts again after each measurement. The default is ``"exact"`` for
-        mixtures, else ``"pigdm"``, and ``"diffpir"`` for models without a derivative.
+        mixtures, else ``"pigdm"``, and ``"ddrm"`` for models without a derivative.
     n_particles : int, default 256
         The number of particles.
     n_steps, schedule, sigma_range, names, n_threads
@@ -415,7 +415,7 @@ class _Job:
 def _way(method: Any, model: Model) -> str | InverseMethod:
     exact = isinstance(model, (GaussianMixture, Gaussian))
     if method is None or (isinstance(method, str) and method == "auto"):
-        return "exact" if exact else METHODS.resolve("pigdm" if model.has_vjp else "diffpir")
+        return "exact" if exact else METHODS.resolve("pigdm" if model.has_vjp else "ddrm")
     word = method if isinstance(method, str) else ""
     if word == "exact":
         if not exact:
@@ -429,8 +429,6 @@ def _way(method: Any, model: Model) -> str | InverseMethod:
         return "running"
     chosen = METHODS.resolve(method)
     chosen._require_derivative(model)
-    if chosen.name == "inpaint":
-        raise ArgumentError("method: 'inpaint' is for masks; take another")
     return chosen
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.progress import Report
-from fermiac._base.validate import RngLike, choice, shown, whole
+from fermiac._base.validate import RngLike, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import quiet
 from fermiac.runs.checkpoint import Checkpoint
@@ -28,7 +28,6 @@ from fermiac.score.inverse_methods import (
     InverseMethod,
     Particles,
     PiGDM,
-    matched,
     prior_variance_of,
     pulled,
 )
@@ -51,9 +50,7 @@ __all__ = ["observed", "posterior"]
 Array = NDArray[np.float64]
 #: The seed of the particles by which the others are judged; a choice never depends on chance.
 _CHECK = 2**64 - 1
-MethodName: TypeAlias = Literal[
-    "auto", "particles", "dps", "pigdm", "tmpd", "ddrm", "daps", "diffpir", "inpaint"
-]
+MethodName: TypeAlias = Literal["auto", "particles", "pigdm", "ddrm", "daps"]
 
 
 @public
@@ -96,13 +93,11 @@ def posterior(
         Coordinates of a point; by default those of the model, or the columns of a `Linear`
         observation.
     method : InverseMethod or str, default "auto"
-        `Particles`, ``"particles"``; `PiGDM`, ``"pigdm"``; `DPS`, ``"dps"``; `TMPD`, ``"tmpd"``;
-        `DDRM`, ``"ddrm"``; `DAPS`, ``"daps"``; `DiffPIR`, ``"diffpir"``; `RePaint`,
-        ``"inpaint"``. `PiGDM`, `DPS` and `TMPD` need the derivative of the model, which exact
-        models and torch modules have. ``"auto"`` takes particles. If the model has no log-density,
-        and the particles of a `Linear` observation descend from too few starting points, it takes
-        the approximation that is least biased on exact laws: ``"pigdm"`` with a derivative,
-        ``"ddrm"`` without.
+        `Particles`, ``"particles"``; `PiGDM`, ``"pigdm"``; `DDRM`, ``"ddrm"``; `DAPS`, ``"daps"``.
+        `PiGDM` needs the derivative of the model, which exact models and torch modules have.
+        ``"auto"`` takes particles. If the model has no log-density, and the particles of a `Linear`
+        observation descend from too few starting points, it takes the approximation that is least
+        biased on exact laws: ``"pigdm"`` with a derivative, ``"ddrm"`` without.
     n_steps : int, default 100
         The number of steps, including the one to level 0.
     schedule, sigma_range, names, rng, n_threads, progress, checkpoint, executor
@@ -160,7 +155,7 @@ def posterior(
     (True, 'particles', ())
     >>> bool(abs(s.log_evidence + 2.2655) < 5 * s.log_evidence_stderr)
     True
-    >>> t = fm.score.posterior(law, o, [2.0], 2000, method="tmpd", rng=0)
+    >>> t = fm.score.posterior(law, o, [2.0], 2000, method="pigdm", rng=0)
     >>> bool(abs(t.draws.mean() - 1) < 0.1), t.is_biased
     (True, True)
     """
@@ -272,14 +267,12 @@ def _particles(
 class _Given(Model):
     """A model whose denoiser follows an observation."""
 
-    def __init__(
-        self, model: Model, observation: Linear, seen: Array, rule: str, variance: float
-    ) -> None:
-        self._inner, self._o, self._seen = model, observation, seen
-        self._rule, self._variance = rule, variance
+    #: The reasons for which its points are no draws given the observation.
+    bias = (PiGDM.flaw,)
+
+    def __init__(self, model: Model, observation: Linear, seen: Array, variance: float) -> None:
+        self._inner, self._o, self._seen, self._variance = model, observation, seen, variance
         self.dim, self.sigma_range = observation.dim, model.sigma_range
-        #: The reasons for which its points are no draws given the observation.
-        self.bias = (METHODS.resolve(rule).flaw,)
 
     def _sampling_range(self) -> tuple[float, float]:
         return self._inner._sampling_range()
@@ -293,17 +286,12 @@ class _Given(Model):
         for s in np.unique(levels[levels > 0]).tolist():
             rows = levels == s
             points = y[rows]
-            if self._rule == "tmpd":
-                slope = matched(self._inner, self._o, self._seen, points, made[rows], s)
-            else:
-                slope = pulled(
-                    self._inner, self._o, self._seen, points, made[rows], s, self._variance
-                )
+            slope = pulled(self._inner, self._o, self._seen, points, made[rows], s, self._variance)
             made[rows] += s**2 * slope
         return made
 
     def __repr__(self) -> str:
-        return f"<{self._inner!r} given {self._o!r} by {self._rule}>"
+        return f"<{self._inner!r} given {self._o!r}>"
 
 
 @public
@@ -312,10 +300,9 @@ def observed(
     observation: Linear,
     y: Any,
     *,
-    rule: Literal["pigdm", "tmpd"] = "pigdm",
     prior_variance: float | None = None,
 ) -> Model:
-    """Return a model that follows a linear observation, for all integrators.
+    """Return a model that follows a linear observation by `PiGDM`, for all integrators.
 
     Parameters
     ----------
@@ -326,8 +313,6 @@ def observed(
         The law of the observation.
     y : array_like, shape (m,)
         The observed numbers.
-    rule : {"pigdm", "tmpd"}, default "pigdm"
-        The rule by which the denoised point follows the observation; see `PiGDM` and `TMPD`.
     prior_variance : float, optional
         As for `PiGDM`.
 
@@ -345,14 +330,14 @@ def observed(
     ----------
     .. [1] J. Song, A. Vahdat, M. Mardani, J. Kautz, "Pseudoinverse-guided diffusion models for
        inverse problems", ICLR, 2023, https://openreview.net/forum?id=9_gsMA8MRKQ.
-    .. [2] B. Boys, M. Girolami, J. Pidstrigach, S. Reich, A. Mosca, O. D. Akyildiz, "Tweedie moment
-       projected diffusions for inverse problems", 2023, arXiv:2310.06721.
+    .. [2] A. Pokle, M. J. Muckley, R. T. Q. Chen, B. Karrer, "Training-free linear image inverses
+       via flows", 2023, arXiv:2310.04432.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> o = fm.score.Linear([[1.0, 0.0]], noise=0.5)
-    >>> m = fm.score.observed(fm.score.Gaussian([0.0, 0.0], 1.0), o, [2.0], rule="tmpd")
+    >>> m = fm.score.observed(fm.score.Gaussian([0.0, 0.0], 1.0), o, [2.0])
     >>> x = fm.score.sample(m, 4000, n_steps=30, sigma_range=(0.01, 50.0), rng=0).draws
     >>> bool(abs(x[:, 0].mean() - 1.6) < 0.05 and abs(x[:, 1].mean()) < 0.1)
     True
@@ -364,8 +349,7 @@ def observed(
             "needed"
         )
     observation._require(observation.dim if model.dim is None else model.dim)
-    choice("rule", rule, ("pigdm", "tmpd"))
-    METHODS.resolve(rule)._require_derivative(model)
+    PiGDM()._require_derivative(model)
     seen = observation._observed(y)
     variance = prior_variance_of(model, prior_variance, observation.dim)[0]
-    return _Given(model, observation, seen, rule, variance)
+    return _Given(model, observation, seen, variance)

@@ -26,14 +26,10 @@ from fermiac.score.schedules import karras
 __all__ = [
     "DAPS",
     "DDRM",
-    "DPS",
     "METHODS",
-    "TMPD",
-    "DiffPIR",
     "InverseMethod",
     "Particles",
     "PiGDM",
-    "RePaint",
     "prior_variance_of",
     "pulled",
 ]
@@ -50,13 +46,13 @@ class InverseMethod:
 
     References
     ----------
-    .. [1] H. Chung, J. Kim, M. T. McCann, M. L. Klasky, J. C. Ye, "Diffusion posterior sampling for
-       general noisy inverse problems", ICLR, 2023, arXiv:2209.14687.
+    .. [1] A. Pokle, M. J. Muckley, R. T. Q. Chen, B. Karrer, "Training-free linear image inverses
+       via flows", 2023, arXiv:2310.04432.
 
     Examples
     --------
     >>> import fermiac as fm
-    >>> isinstance(fm.score.DPS(step=0.5), fm.score.InverseMethod)
+    >>> isinstance(fm.score.PiGDM(), fm.score.InverseMethod)
     True
     """
 
@@ -86,8 +82,7 @@ class InverseMethod:
         if self.derives and not model.has_vjp:
             raise ArgumentError(
                 f"method: {self.name!r} was given, which needs the derivative of the model, and "
-                f"{type(model).__name__} has none; 'ddrm', 'daps', 'diffpir', 'inpaint' and "
-                "'particles' need none"
+                f"{type(model).__name__} has none; 'ddrm', 'daps' and 'particles' need none"
             )
 
 
@@ -114,13 +109,6 @@ class _Plain(Moves):
     def _denoised(self, y: Array, s: float) -> Array:
         self.n_evals += len(y)
         return denoised_at(self.model, y, s)
-
-
-def _ancestral(y: Array, denoised: Array, s: float, to: float, z: Array, eta: float = 1.0) -> Array:
-    """Return points of the next level, given that the data are the denoised points."""
-    noise = eta * to / s * math.sqrt(s**2 - to**2)
-    slope = (y - denoised) / s
-    return np.asarray(denoised + math.sqrt(max(to**2 - noise**2, 0.0)) * slope + noise * z)
 
 
 def prior_variance_of(
@@ -157,70 +145,6 @@ def pulled(
     spread = variance * s**2 / (variance + s**2)
     pull = o._solved(o._residuals(denoised, observed), spread) @ o.matrix
     return np.asarray(model._vjp(np.ascontiguousarray(y), np.array([s]), pull))
-
-
-def matched(model: Model, o: Linear, observed: Array, y: Array, denoised: Array, s: float) -> Array:
-    """Return the gradient with the covariance s² ∂D/∂y of the data behind a point."""
-    n, m = len(y), len(o.matrix)
-    points, level = np.ascontiguousarray(y), np.array([s])
-    # The rows of A (∂D/∂y), one product for each observed number: (n, m, d).
-    rows = np.empty((n, m, y.shape[1]))
-    for j in range(m):
-        vectors = np.broadcast_to(o.matrix[j], y.shape).copy()
-        rows[:, j] = model._vjp(points, level, vectors)
-    inner = s**2 * rows @ o.matrix.T
-    inner = 0.5 * (inner + inner.transpose(0, 2, 1)) + o.noise**2 * np.eye(m)
-    solved = np.linalg.solve(inner, o._residuals(denoised, observed)[..., None])[..., 0]
-    return np.asarray(np.einsum("nm,nmd->nd", solved, rows))
-
-
-@dataclass(frozen=True)
-class DPS(InverseMethod):
-    """Diffusion posterior sampling [1]_: steps of the model, and gradient steps on the residual.
-
-    A step is y ← ancestral(y) - ζ ∇_y r, where r is the norm of y_obs - A D(y).
-
-    Parameters
-    ----------
-    step : float, default 1.0
-        The step size ζ, for levels s with y = x + s z.
-
-    References
-    ----------
-    .. [1] H. Chung, J. Kim, M. T. McCann, M. L. Klasky, J. C. Ye, "Diffusion posterior sampling for
-       general noisy inverse problems", ICLR, 2023, arXiv:2209.14687.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.score.DPS(step=0.5)
-    DPS(step=0.5)
-    """
-
-    step: float = 1.0
-    name: ClassVar[str] = "dps"
-    flaw: ClassVar[str] = (
-        "DPS follows the residual of the mean with steps of a chosen size: spreads and weights of "
-        "modes depend on that size, not on the posterior"
-    )
-    derives: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse settings outside of their domains."""
-        positive("step", self.step)
-
-    def _moves(self, model: Model, observation: Observation, observed: Any, dim: int) -> Moves:
-        return _Descent(model, self._linear(observation), observed, self)
-
-
-class _Descent(_Plain):
-    def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
-        denoised = self._denoised(y, s)
-        away = self._o._residuals(denoised, self._y)
-        length = np.sqrt(np.square(away).sum(axis=1, keepdims=True))
-        unit = np.divide(away, length, out=np.zeros_like(away), where=length > 0)
-        slope = self.model._vjp(np.ascontiguousarray(y), np.array([s]), unit @ self._o.matrix)
-        return np.asarray(_ancestral(y, denoised, s, to, z) + self._of.step * slope)
 
 
 @dataclass(frozen=True)
@@ -277,56 +201,11 @@ class _Pulled(_Plain):
 
     def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
         denoised = self._denoised(y, s)
-        moved = denoised + s**2 * self._gradient(y, denoised, s)
-        return _ancestral(y, moved, s, to, z, self._of.eta)
-
-    def _gradient(self, y: Array, denoised: Array, s: float) -> Array:
-        return pulled(self.model, self._o, self._y, y, denoised, s, self._variance)
-
-
-@dataclass(frozen=True)
-class TMPD(InverseMethod):
-    """Tweedie moment projected diffusion [1]_: data behind a point have the covariance s² ∂D/∂y.
-
-    It is exact for normal laws, and costs a product with the derivative for each observed number.
-
-    Parameters
-    ----------
-    eta : float, default 1.0
-        As of `PiGDM`.
-
-    References
-    ----------
-    .. [1] B. Boys, M. Girolami, J. Pidstrigach, S. Reich, A. Mosca, O. D. Akyildiz, "Tweedie moment
-       projected diffusions for inverse problems", 2023, arXiv:2310.06721.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.score.TMPD().eta
-    1.0
-    """
-
-    eta: float = 1.0
-    name: ClassVar[str] = "tmpd"
-    flaw: ClassVar[str] = (
-        "TMPD assumes that the data behind a point are normal, which is true only for one normal "
-        "law; modes "
-        "get wrong weights"
-    )
-    derives: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse settings outside of their domains."""
-        probability("eta", self.eta, zero=True, one=True)
-
-    def _moves(self, model: Model, observation: Observation, observed: Any, dim: int) -> Moves:
-        return _Matched(model, self._linear(observation), observed, self)
-
-
-class _Matched(_Pulled):
-    def _gradient(self, y: Array, denoised: Array, s: float) -> Array:
-        return matched(self.model, self._o, self._y, y, denoised, s)
+        slope = pulled(self.model, self._o, self._y, y, denoised, s, self._variance)
+        moved = denoised + s**2 * slope
+        noise = self._of.eta * to / s * math.sqrt(s**2 - to**2)
+        rest = math.sqrt(max(to**2 - noise**2, 0.0))
+        return np.asarray(moved + rest * ((y - moved) / s) + noise * z)
 
 
 @dataclass(frozen=True)
@@ -495,118 +374,6 @@ class _Decoupled(_Plain):
 
 
 @dataclass(frozen=True)
-class DiffPIR(InverseMethod):
-    """Plug-and-play restoration [1]_: the denoised point is moved towards the observation.
-
-    Parameters
-    ----------
-    penalty : float, default 1.0
-        The weight λ of the denoised point: it counts as known up to the variance s² / λ.
-    zeta : float, default 0.3
-        The share of new noise in the noise of the next level.
-
-    References
-    ----------
-    .. [1] Y. Zhu, K. Zhang, J. Liang, J. Cao, B. Wen, R. Timofte, L. Van Gool, "Denoising diffusion
-       models for plug-and-play image restoration", 2023, arXiv:2305.08995.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.score.DiffPIR(zeta=0.5).zeta
-    0.5
-    """
-
-    penalty: float = 1.0
-    zeta: float = 0.3
-    name: ClassVar[str] = "diffpir"
-    flaw: ClassVar[str] = (
-        "DiffPIR moves to the best point instead of drawing one given the observation: spreads "
-        "are too "
-        "narrow and modes wrong"
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse settings outside of their domains."""
-        positive("penalty", self.penalty)
-        probability("zeta", self.zeta, zero=True, one=True)
-
-    def _moves(self, model: Model, observation: Observation, observed: Any, dim: int) -> Moves:
-        return _Proximal(model, self._linear(observation), observed, self)
-
-
-class _Proximal(_Plain):
-    def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
-        near = self._o._nearest(self._denoised(y, s), self._y, s**2 / self._of.penalty)
-        zeta = self._of.zeta
-        noise = math.sqrt(1 - zeta) * (y - near) / s + math.sqrt(zeta) * z
-        return np.asarray(near + to * noise)
-
-
-@dataclass(frozen=True)
-class RePaint(InverseMethod):
-    """Inpainting by resampling [1]_: observed values with noise, the others from the model.
-
-    Parameters
-    ----------
-    n_repeats : int, default 10
-        The number of repetitions of each step. Between two of them new noise brings the points back
-        to the level.
-
-    References
-    ----------
-    .. [1] A. Lugmayr, M. Danelljan, A. Romero, F. Yu, R. Timofte, L. Van Gool, "RePaint: inpainting
-       using denoising diffusion probabilistic models", 2022, arXiv:2201.09865.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.score.RePaint(n_repeats=3).n_repeats
-    3
-    """
-
-    n_repeats: int = 10
-    name: ClassVar[str] = "inpaint"
-    flaw: ClassVar[str] = (
-        "RePaint joins observed and other coordinates that were drawn separately; repeats reduce "
-        "the error, but do not remove it"
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse settings outside of their domains."""
-        whole("n_repeats", self.n_repeats, 1, 10**4)
-
-    def _moves(self, model: Model, observation: Observation, observed: Any, dim: int) -> Moves:
-        linear = self._linear(observation)
-        if linear.mask is None:
-            raise ArgumentError(
-                "method: 'inpaint' was given with a matrix; it is for a mask: Linear(mask, noise)"
-            )
-        return _Repeated(model, linear, observed, self)
-
-
-class _Repeated(_Plain):
-    def __init__(self, model: Model, observation: Linear, observed: Array, settings: Any) -> None:
-        super().__init__(model, observation, observed, settings)
-        # Noise for each step and for the step back up.
-        self.n_normals = 2 * settings.n_repeats
-
-    def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
-        d, mask = y.shape[1], self._o.mask
-        last = self._of.n_repeats - 1
-        spread = math.sqrt(max(to**2 - self._o.noise**2, 0.0))
-        for k in range(last + 1):
-            noise, back = (z[:, j * d : (j + 1) * d] for j in (2 * k, 2 * k + 1))
-            moved = _ancestral(y, self._denoised(y, s), s, to, noise)
-            # The noise of the observation counts as part of the noise of the level.
-            moved[:, mask] = self._y + spread * noise[:, mask]
-            if k == last or to == 0:
-                return moved
-            y = moved + math.sqrt(s**2 - to**2) * back
-        return y
-
-
-@dataclass(frozen=True)
 class Particles(InverseMethod):
     """Weighted particles [1]_, exact in the limit of many particles: `steer` with the observation.
 
@@ -655,13 +422,9 @@ METHODS: Strategies[InverseMethod] = Strategies(
     "method",
     InverseMethod,
     {
-        "dps": DPS,
         "pigdm": PiGDM,
-        "tmpd": TMPD,
         "ddrm": DDRM,
         "daps": DAPS,
-        "diffpir": DiffPIR,
-        "inpaint": RePaint,
         "particles": Particles,
     },
     "fermiac.score.Particles()",

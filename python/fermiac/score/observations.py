@@ -228,17 +228,13 @@ class Linear(Observation):
     def _log_likelihood(self, x: Array, observed: Array) -> Array:
         return self._log_normal(self._residuals(x, observed), 0.0)
 
-    def _nearest(self, x: Array, observed: Array, variance: float) -> Array:
-        """Return the mean of N(x, variance I) given the observation."""
-        pull = self._solved(self._residuals(x, observed), variance)
-        return np.asarray(x + variance * pull @ self.matrix)
-
     def _drawn(self, x: Array, observed: Array, variance: float, z: Array) -> Array:
         """Return draws of N(x, variance I) given the observation, from normal numbers z."""
         _, s, vt = self._singular
         shrink = self.noise / np.sqrt(variance * s**2 + self.noise**2) - 1.0
         noise = z + ((z @ vt.T) * shrink) @ vt
-        return self._nearest(x, observed, variance) + math.sqrt(variance) * noise
+        pull = self._solved(self._residuals(x, observed), variance)
+        return np.asarray(x + variance * pull @ self.matrix + math.sqrt(variance) * noise)
 
 
 class Measured(Observation):
