@@ -14,7 +14,6 @@ from fermiac.importance.settings import METHODS, MethodName
 from fermiac.mcmc.kernel import KernelName
 from fermiac.mcmc.kernels import STRATEGIES
 from fermiac.nested.samplers import SAMPLERS, SamplerName
-from fermiac.nested.surrogate.options import SURROGATES, SurrogateName
 from fermiac.privacy.checks import _LAYOUTS, Layout
 from fermiac.privacy.one_run import _METHODS as ONE_RUN
 from fermiac.privacy.one_run import Method as OneRunMethod
@@ -45,7 +44,6 @@ def with_defaults(registry: Any) -> tuple[str, ...]:
     [
         (KernelName, with_defaults(STRATEGIES)),
         (SamplerName, SAMPLERS.names),
-        (SurrogateName, SURROGATES.names),
         (MethodName, METHODS.names),
         (kernels.KernelName, kernels.KERNELS.names),
         (chains.ChainName, chains.CHAINS.names),

@@ -453,7 +453,7 @@ def test_a_handle_sees_and_ends_the_run(threads: Executor) -> None:
         ({"shards": "some"}, "shards: 'some' was given"),
         ({"shards": 3}, "shards: 3 was given"),
         ({"shards": "whole", "sampler": "unif"}, "shards: 'whole' given with sampler=Uniform"),
-        ({"shards": "whole", "surrogate": "two-pass"}, "shards: 'whole' given with a surrogate"),
+        ({"shards": "whole", "surrogate": fm.nested.Surrogate()}, "given with a surrogate"),
         ({"shards": "points", "runs": 3}, "shards: 'points' given with runs="),
     ],
 )
@@ -470,7 +470,7 @@ def test_shards_without_an_executor(seen: Seen) -> None:
 
 @pytest.mark.filterwarnings("ignore:an evaluation of the likelihood:fermiac.errors.FermiacWarning")
 def test_a_surrogate_sends_points(threads: Executor, seen: Seen) -> None:
-    how: dict[str, Any] = {"surrogate": "two-pass", "n_live": 60, "sampler": "slice"}
+    how: dict[str, Any] = {"surrogate": fm.nested.Surrogate(), "n_live": 60, "sampler": "slice"}
     assert_same(run(**how), run(executor=threads, **how))
     assert not seen.chains
 

@@ -386,7 +386,7 @@ def test_what_needs_births_is_refused(tmp_path: Any) -> None:
         {"likelihood_tol": 0.1},
         {"max_iter": 10},
         {"validate": True},
-        {"surrogate": "switch"},
+        {"surrogate": fm.nested.Surrogate()},
         {"runs": 2},
         {"n_live": 60},
         {"n_live": 2**31 - 1},

@@ -98,6 +98,10 @@ _SETTINGS: dict[str, tuple[str, str]] = {
 #: Arguments of earlier versions, by function, and what there is instead.
 _REMOVED: dict[str, dict[str, str]] = {
     "audit_scores": {"rng": "removed; the bound is deterministic now, leave it out"},
+    "Surrogate": {
+        "mode": "removed; the run on a surrogate always starts from the prior, leave it out",
+        "init_use": "removed; the points of init='genetic' always train the surrogate",
+    },
     "observed": {"rule": "removed; the rule is that of PiGDM"},
     "WalkResult.estimate_size": {
         "gap": "removed; pairs of steps of one walker never count now",

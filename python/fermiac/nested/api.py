@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import choice, positive, yes
+from fermiac._base.validate import choice, positive, shown, yes
 from fermiac._base.variables import Params, Variables
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
@@ -32,7 +32,7 @@ from fermiac.nested.samplers import (
     SamplerName,
     require_gradient,
 )
-from fermiac.nested.surrogate.options import SURROGATES, Surrogate, SurrogateName
+from fermiac.nested.surrogate.options import Surrogate
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
@@ -92,7 +92,7 @@ def sample(
     max_iter: int | None = None,
     max_time: float | None = None,
     max_init_blocks: int = 1000,
-    surrogate: SurrogateName | Surrogate | None = None,
+    surrogate: Surrogate | None = None,
     runs: int | None = None,
     first_run: int = 0,
     part: Part | None = None,
@@ -192,7 +192,7 @@ def sample(
     max_init_blocks : int, default 1000
         The largest number of blocks of `n_live` draws from the prior that may be made to find
         `n_live` points with a likelihood above 0.
-    surrogate : {"two-pass", "switch"} or Surrogate, optional
+    surrogate : Surrogate, optional
         Sample a surrogate of an expensive likelihood, and correct for its errors; see `Surrogate`.
         The limits except `max_time` then apply to the run on the surrogate.
     runs : int, optional
@@ -416,6 +416,11 @@ def sample(
         names = own_names if named is None else named
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
+    if not (surrogate is None or isinstance(surrogate, Surrogate)):
+        raise ArgumentError(
+            f"surrogate: {shown(surrogate)} given; an object such as "
+            "fermiac.nested.Surrogate(tol=0.3) is needed"
+        )
     if surrogate is not None and checkpoint is not None:
         raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
     if surrogate is not None and how == "whole":
@@ -424,7 +429,6 @@ def sample(
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
     aim = as_dynamic(dynamic)
     require_gradient(chosen, target)
-    options = None if surrogate is None else SURROGATES.resolve(surrogate)
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     job = job_of(
         prior=mapped,
@@ -459,9 +463,9 @@ def sample(
         ) as (evaluator, report),
     ):  # fmt: skip
         job = job.with_target(evaluator)
-        if options is not None:
+        if surrogate is not None:
             return run_surrogate(
-                job, options, workers=workers, start=start, max_time=limit, report=report
+                job, surrogate, workers=workers, start=start, max_time=limit, report=report
             )
         if kept is not None:
             kept.begin({**job.identity(), "validate": doublings > 0})

@@ -66,8 +66,6 @@ class NestedLoop(RunLoop[NestedResult]):
     workers: int
     #: Evaluations of other loops of the call.
     evals_before: int = 0
-    #: The run of the core; by default a new one.
-    begun: _core.NestedRun | None = None
     #: The chains of batches on the workers of an executor.
     batches: Batches | None = None
 
@@ -78,7 +76,7 @@ class NestedLoop(RunLoop[NestedResult]):
         self._evals_ended = 0
         #: How many there will be at least, for progress.
         self._expected = 0
-        self.core: _core.NestedRun = self._core() if self.begun is None else self.begun
+        self.core: _core.NestedRun = self._core()
         #: Status, counts and evidence at the end of the last slice.
         self.info: dict[str, Any] = {}
         self.settle()

@@ -139,12 +139,6 @@ def threads_of(ell: Array, births: Array) -> NDArray[np.int64]:
 
 def reweight(result: NestedResult, new: Any, old: Any) -> NestedResult:
     """Return the run reweighted to another target; see `NestedResult.reweight`."""
-    surrogate = result.settings.get("surrogate")
-    if isinstance(surrogate, Mapping) and surrogate.get("init_use") == "mixture":
-        raise ArgumentError(
-            "reweight: the masses of this result are those of the mixture that its surrogate was "
-            "run with, not of the prior; run without init_use='mixture'"
-        )
     everywhere = np.ones(result.n_draws, bool)
     target = reweight_module.log_densities(result, new, everywhere, "new")
     assert result.log_densities is not None

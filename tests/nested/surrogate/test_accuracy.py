@@ -18,7 +18,7 @@ from fermiac.nested.surrogate.accuracy import (
     systematic,
     usable,
 )
-from fermiac.nested.surrogate.models import Frame, Truth
+from fermiac.nested.surrogate.models import Truth
 from fermiac.nested.surrogate.work import Refused
 
 HOW: tuple[bool | str, ...] = (True, "subsample")
@@ -80,7 +80,7 @@ def test_the_audit_sees_what_is_hidden() -> None:
         offset = 0.0 if target in (f, hidden) else -50.0
         model: Any = Blind()
         options = Surrogate(audit=0.2)
-        assert audit(model, truth, Frame(3), r, options, offset, 1) is agrees
+        assert audit(model, truth, r, options, offset, 1) is agrees
         assert 0 < truth.n <= np.ceil(0.2 * r.n_draws)
 
 

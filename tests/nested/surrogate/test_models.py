@@ -1,4 +1,4 @@
-"""Tests of surrogate models, their region of trust, mixtures, and torch modules."""
+"""Tests of surrogate models, their region of trust, and torch modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.nested.surrogate.models import Mixture
 
 Array = NDArray[np.float64]
 
@@ -136,20 +135,6 @@ def test_genetic_searches() -> None:
     assert 3 <= best["n_trials"] <= 6
     usable = {key: best[key] for key in ("widths", "learning_rate", "batch")}
     _core.Surrogate.train(u, rippled(u), {**usable, "max_epochs": 2}, 1, 1)
-
-
-def test_mixture_is_a_density_and_its_map() -> None:
-    rng = np.random.default_rng(2)
-    frame = Mixture(rng.normal([0.3, 0.98], 0.02, (40, 2)).clip(0, 1))
-    u = frame.to_unit(rng.random((200_000, 3)))
-    assert ((u > 0) & (u < 1)).all()
-    # Averages over it, divided by the density, are those over the cube.
-    weights = np.exp(-frame.log_density(u))
-    for values in (np.ones(len(u)), u[:, 0], u[:, 0] * u[:, 1], (u[:, 1] > 0.9) * 1.0):
-        got = weights * values
-        expected = {0: 1.0, 1: 0.5, 2: 0.25, 3: 0.1}
-        exact = min(expected.values(), key=lambda x: abs(x - got.mean()))
-        assert abs(got.mean() - exact) < 5 * got.std() / np.sqrt(len(u))
 
 
 @pytest.mark.torch

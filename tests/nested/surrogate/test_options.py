@@ -10,26 +10,20 @@ import pytest
 from nested_surrogates import BOX, DIM, gaussian, sampled
 
 import fermiac as fm
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, CallError
 from fermiac.nested import Surrogate
-from fermiac.nested.surrogate.options import SURROGATES
 
 
 def test_bad_options() -> None:
     for options, text in (
-        ({"mode": "twice"}, "mode"),
         ({"correct": "all"}, "correct"),
-        ({"mode": "switch", "correct": "subsample"}, "level of the switch"),
+        ({"correct": False}, "always corrected"),
         ({"layers": ()}, "layers"),
         ({"heads": 1}, "heads"),
         ({"trained": True}, "without a module"),
         ({"audit": 2.0}, "audit"),
         ({"tol": -1.0}, "tol"),
-        ({"init_use": "both"}, "init_use"),
-        ({"init_use": np.ones(3)}, "init_use"),
-        ({"init_use": "audit"}, "finds no points"),
-        ({"mode": "switch", "pilot_live": 50}, "pilot_live"),
-        ({"mode": "switch", "init": "genetic", "init_use": "mixture"}, "two-pass"),
+        ({"init": np.ones(3)}, "init"),
     ):
         with pytest.raises(ArgumentError, match=text):
             Surrogate(**options)
@@ -39,25 +33,18 @@ def test_bad_options() -> None:
         {"checkpoint": "x"},
         {"validate": True},
         {"dynamic": True},
-        {"surrogate": "yes"},
+        {"surrogate": "two-pass"},
+        {"surrogate": Surrogate},
     )
     for call in calls:
         with pytest.raises(ArgumentError, match="surrogate"):
             fm.nested.sample(gaussian, BOX, **{"surrogate": Surrogate(), **call})
-    with pytest.raises(ArgumentError, match="reflective"):
-        fm.nested.sample(gaussian, BOX, reflective=[0], surrogate=Surrogate(mode="switch"))
 
 
-def test_names_of_surrogates() -> None:
-    assert SURROGATES.resolve("two-pass") == Surrogate()
-    assert SURROGATES.resolve("switch") == Surrogate(mode="switch")
-    with pytest.raises(ArgumentError, match="'swich' was given; did you mean 'switch'"):
-        fm.nested.sample(gaussian, BOX, surrogate="swich")
-
-
-def test_genetic_points_cannot_be_live() -> None:
-    with pytest.raises(ArgumentError, match=r"must be draws from the prior.*mixture"):
-        Surrogate(init="genetic", init_use="live")
+@pytest.mark.parametrize("name", ["mode", "init_use"])
+def test_options_of_earlier_versions(name: str) -> None:
+    with pytest.raises(CallError, match=rf"Surrogate: {name}: removed"):
+        Surrogate(**{name: "training"})  # type: ignore[arg-type]
 
 
 def test_saved_with_its_report(tmp_path: Path) -> None:

@@ -131,14 +131,6 @@ def test_what_cannot_be_learnt_is_refused() -> None:
     assert abs(r.log_evidence - exact) < 5 * r.log_evidence_stderr
 
 
-def test_without_correction_it_says_that_it_is_biased() -> None:
-    for mode in ("two-pass", "switch"):
-        r, told = warned(gaussian, n_live=100, correct=False, mode=mode)
-        assert any("the evidence is that of the surrogate" in str(w.message) for w in told)
-        assert r.surrogate.biased
-        assert r.surrogate.n_corrected == 0
-
-
 def test_cheap_likelihoods_are_warned_of() -> None:
     _, told = warned(gaussian, n_live=50)
     assert [w.category for w in told] == [FermiacWarning]

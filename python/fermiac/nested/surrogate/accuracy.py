@@ -14,7 +14,7 @@ from fermiac.errors import FermiacWarning, WeightWarning
 from fermiac.nested.job import Job
 from fermiac.nested.result import NestedResult
 from fermiac.nested.samplers import Slice
-from fermiac.nested.surrogate.models import Cube, Frame, HandleTarget, Model, Truth, window
+from fermiac.nested.surrogate.models import Cube, HandleTarget, Model, Truth, window
 from fermiac.nested.surrogate.options import Surrogate
 from fermiac.nested.surrogate.work import Refused
 from fermiac.nested.volumes import from_points, kept, points_of
@@ -148,7 +148,6 @@ def judge(
 def audit(
     model: Model,
     truth: Truth,
-    frame: Frame,
     result: NestedResult,
     options: Surrogate,
     offset: float,
@@ -179,12 +178,10 @@ def audit(
     inside = ((moved > 0) & (moved < 1)).all(axis=1)
     moved, levels = moved[inside], levels[inside]
     f, trusted = model.predict(moved)
-    density = frame.log_density(moved)
-    f -= density
     near = np.flatnonzero(trusted & (f <= levels) & (f > levels - _NEAR))[:n_points]
     if not len(near):
         return True
-    ell = truth.at(moved[near]) - density[near] + offset
+    ell = truth.at(moved[near]) + offset
     return not (ell > levels[near] + _ABOVE + options.tol).any()
 
 
@@ -208,12 +205,11 @@ class Correction:
 
 
 def correct(
-    result: NestedResult, model: Model, truth: Truth, frame: Frame, options: Surrogate, key: int
+    result: NestedResult, model: Model, truth: Truth, options: Surrogate, key: int
 ) -> Correction:
     """Return the likelihood at the points of a run on the surrogate, or at some of them.
 
-    Points at which the run evaluated the likelihood are not evaluated again. Values are with
-    respect to the prior of the frame.
+    Points at which the run evaluated the likelihood are not evaluated again.
     """
     u, g = result.unit_draws, result.log_likelihoods
     assert u is not None
@@ -229,7 +225,7 @@ def correct(
         chances[unknown] = probabilities[rows]
     ell = g.copy()
     if len(unknown):
-        ell[unknown] = truth.at(u[unknown]) - frame.log_density(u[unknown])
+        ell[unknown] = truth.at(u[unknown])
     used = chances > 0
     target = np.full(len(g), -np.inf)
     target[used] = ell[used] - np.log(chances[used])

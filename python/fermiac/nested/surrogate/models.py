@@ -1,4 +1,4 @@
-"""Surrogate models, the true likelihood, and the unit cubes on which both are defined."""
+"""Surrogate models, and the true likelihood, on the unit cube."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ from fermiac.targets.torch_target import import_torch
 
 __all__ = [
     "Cube",
-    "Frame",
     "HandleTarget",
-    "Mixture",
     "Model",
     "Module",
     "Perceptrons",
-    "Region",
     "Truth",
     "reach",
     "train",
@@ -35,12 +32,6 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 #: Points of one batch of likelihood calls outside of runs.
 _PART = 4096
-#: The mass of a mixture that does not come from the prior.
-_SHARE = 0.5
-#: Degrees of freedom of its Student part, the factor of its scale on that of the points it is
-#: fitted to, and the least scale.
-_FREEDOM, _WIDER = 5, 2.0
-_LEAST = 1e-3
 #: The ensemble is trusted where its spread is below this, in nats.
 _SPREAD = 1.0
 #: A value is assumed to lie within this many spreads of the mean.
@@ -136,63 +127,10 @@ class Truth:
         """The number of points whose values are known."""
         return sum(map(len, self._ell))
 
-    def forget(self) -> None:
-        """Drop the points and values so far; they remain counted."""
-        self._u, self._ell = [], []
-
     def known(self) -> tuple[Array, Array]:
         """Return all points evaluated so far and their values, -inf for NaN."""
         ell = np.concatenate(self._ell)
         return np.concatenate(self._u), np.where(np.isnan(ell), -np.inf, ell)
-
-
-class Frame:
-    """The unit cube in which a run on the surrogate moves: that of the prior."""
-
-    def __init__(self, dim: int) -> None:
-        #: The number of coordinates of a point of the run.
-        self.dim = dim
-
-    def to_unit(self, v: Array) -> Array:
-        """Return the points of the prior's unit cube that correspond to points of the run."""
-        return v
-
-    def log_density(self, u: Array) -> Array:
-        """Return the log-density of the run's prior with respect to the prior itself."""
-        return np.zeros(len(u))
-
-
-class Mixture(Frame):
-    """The cube of a mixture: half the prior, half a Student law around some points.
-
-    One more coordinate selects the part. The Student law has independent coordinates, truncated to
-    the unit cube.
-    """
-
-    def __init__(self, elite: Array) -> None:
-        from scipy.stats import t as student  # takes long to import
-
-        super().__init__(elite.shape[1] + 1)
-        self._law = student(
-            _FREEDOM, np.median(elite, axis=0), _WIDER * np.maximum(elite.std(axis=0), _LEAST)
-        )
-        self._ends = self._law.cdf(0.0), self._law.cdf(1.0)
-
-    def to_unit(self, v: Array) -> Array:
-        """Return the points of the prior's unit cube that correspond to points of the run."""
-        u = v[:, :-1].copy()
-        near = v[:, -1] < _SHARE
-        low, high = self._ends
-        found = self._law.ppf(low + u[near] * (high - low))
-        u[near] = np.clip(found, np.nextafter(0.0, 1.0), np.nextafter(1.0, 0.0))
-        return u
-
-    def log_density(self, u: Array) -> Array:
-        """Return the log-density of the mixture at points of the prior's unit cube."""
-        low, high = self._ends
-        log_q = (self._law.logpdf(u) - np.log(high - low)).sum(axis=1)
-        out: Array = np.logaddexp(np.log1p(-_SHARE), np.log(_SHARE) + log_q)
-        return out
 
 
 def window(dim: int) -> float:
@@ -232,16 +170,12 @@ class Model:
         """Return predicted log-likelihoods, and whether each is trusted."""
         raise NotImplementedError
 
-    def guarded(self, u: Array) -> Array:
-        """Return predictions, with the likelihood itself where they are not trusted."""
+    def _evaluate(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
         values, trusted = self.predict(u)
         rows = ~trusted
         if rows.any():
             values[rows] = self._truth._evaluate(u[rows], False)[0]
-        return values
-
-    def _evaluate(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
-        return self.guarded(u), None
+        return values, None
 
     def _evaluate_alone(self, u: Array, _with_gradient: bool) -> tuple[Array, None]:
         values, trusted = self.predict(u)

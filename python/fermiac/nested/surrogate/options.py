@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar
 
 from fermiac._base import layout as fit
-from fermiac._base.strategies import Strategies
+from fermiac._base.calls import public_class
 from fermiac._base.validate import choice, listed, positive, probability, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 
-__all__ = ["SURROGATES", "Surrogate", "SurrogateReport"]
+__all__ = ["Surrogate", "SurrogateReport"]
 
-_MODES = ("two-pass", "switch")
 _STARTS = ("prior", "genetic")
-_USES = ("training", "audit", "mixture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +30,6 @@ class Surrogate:
 
     Parameters
     ----------
-    mode : {"two-pass", "switch"}, default "two-pass"
-        Whether the run on the surrogate starts from the prior, or the pilot run continues with the
-        surrogate from its last level.
     tol : float, default 0.3
         The largest standard deviation of the surrogate's errors at fresh points, in nats.
     layers : sequence of int, default (64, 64, 64)
@@ -46,8 +40,7 @@ class Surrogate:
         The learning rate at the start of the training.
     pilot_live : int, optional
         The number of live points of the pilot run: 12 d by default, at least 50 and at most the
-        number of the main run. With ``mode="switch"`` the pilot run has the live points of the main
-        run.
+        number of the main run.
     start_dlogz : float, default 3
         The pilot run ends when its live points can raise log Z by no more than this.
     pilot_evals : int, optional
@@ -64,17 +57,14 @@ class Surrogate:
         The number of points rejected by the surrogate at which the likelihood is evaluated
         nevertheless, per point of the run. If the likelihood is high at one of them, the surrogate
         is retrained, once.
-    correct : {True, "subsample", False}, default True
-        Evaluate the likelihood at all points of the run, at `n_corrected` points chosen by their
-        weights, or at none. With False the result is biased, and a warning says so.
+    correct : {True, "subsample"}, default True
+        Evaluate the likelihood at all points of the run, or at `n_corrected` points chosen by their
+        weights.
     n_corrected : int, default 2000
         The number of points at which the likelihood is evaluated with ``correct="subsample"``.
     init : {"prior", "genetic"}, default "prior"
-        Whether a genetic algorithm searches for points of high likelihood before the pilot.
-    init_use : {"training", "audit", "mixture"}, default "training"
-        The use of the points of the genetic algorithm: to train the surrogate; to test whether the
-        run missed a mode; or to build a prior with half of its mass near them. In the last case the
-        likelihood is divided by the ratio of the priors, which keeps the evidence.
+        Whether a genetic algorithm searches for points of high likelihood before the pilot. The
+        surrogate is trained on them too.
 
     Raises
     ------
@@ -85,9 +75,8 @@ class Surrogate:
     -----
     The run is exact nested sampling of the surrogate. The prior masses of its points are right for
     any surrogate. Replacing the surrogate by the likelihood therefore gives an unbiased evidence.
-    With ``mode="switch"`` only the points above the level of the switch for both functions
-    continue, so no mass is counted twice. Published schemes replace the likelihood in the middle of
-    a run without a correction [1]_, or use the network for bounds alone [2]_.
+    Published schemes replace the likelihood in the middle of a run without a correction [1]_, or
+    use the network for bounds alone [2]_.
 
     Outside the region of the pilot points the likelihood is evaluated. A peak inside that region
     that is too narrow for any pilot point is missing from the surrogate. The audit and the genetic
@@ -123,7 +112,6 @@ class Surrogate:
     True
     """
 
-    mode: str = "two-pass"
     tol: float = 0.3
     layers: Sequence[int] = (64, 64, 64)
     heads: int = 3
@@ -138,10 +126,8 @@ class Surrogate:
     correct: bool | str = True
     n_corrected: int = 2000
     init: str = "prior"
-    init_use: str = "training"
 
     def __post_init__(self) -> None:
-        choice("mode", self.mode, _MODES)
         positive("tol", self.tol)
         positive("learning_rate", self.learning_rate)
         widths = listed(self.layers, 8)
@@ -164,46 +150,16 @@ class Surrogate:
     def _check_together(self) -> None:
         if isinstance(self.correct, str):
             choice("correct", self.correct, ("subsample",))
-        else:
-            yes("correct", self.correct)
-        use: object = self.init_use
-        if isinstance(use, str) and use == "live":
+        elif not yes("correct", self.correct):
             raise ArgumentError(
-                "init_use: 'live' given; live points must be draws from the prior, and points of a "
-                "genetic algorithm are not: they would bias the evidence upwards; use "
-                "init_use='mixture', which samples near them and corrects for it, or 'training' "
-                "or 'audit'"
+                f"correct: {shown(self.correct)} given; a result is always corrected: give True, "
+                "or 'subsample' for fewer calls"
             )
-        choice("init_use", self.init_use, _USES)
-        if self.init == "prior" and self.init_use != "training":
-            raise ArgumentError(
-                f"init_use: {shown(self.init_use)} given with init='prior', which finds no points; "
-                "give init='genetic'"
-            )
-        if self.mode == "switch":
-            self._check_switch()
         if self.module is None and self.trained:
             raise ArgumentError("trained: given without a module; give the module that is trained")
         if self.module is not None and self.tune:
             raise ArgumentError(
                 "tune: given with a module, whose layers are its own; leave one of them out"
-            )
-
-    def _check_switch(self) -> None:
-        if self.correct == "subsample":
-            raise ArgumentError(
-                "correct: 'subsample' given with mode='switch', which has to know of every point "
-                "whether the likelihood is above the level of the switch; use correct=True"
-            )
-        if self.pilot_live is not None:
-            raise ArgumentError(
-                "pilot_live: given with mode='switch', where the pilot is the run itself; give "
-                "n_live to the call"
-            )
-        if self.init_use == "mixture":
-            raise ArgumentError(
-                "init_use: 'mixture' given with mode='switch', whose first part samples the prior "
-                "as it is; use mode='two-pass'"
             )
 
     def _training(self) -> dict[str, Any]:
@@ -222,15 +178,7 @@ class Surrogate:
         return made
 
 
-#: The names of the surrogates.
-SurrogateName: TypeAlias = Literal["two-pass", "switch"]
-#: The surrogates by their names.
-SURROGATES: Strategies[Surrogate] = Strategies(
-    "surrogate",
-    Surrogate,
-    {"two-pass": Surrogate, "switch": partial(Surrogate, mode="switch")},
-    "fermiac.nested.Surrogate(tol=0.3)",
-)
+public_class(Surrogate)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -239,14 +187,12 @@ class SurrogateReport(Result):
 
     Attributes
     ----------
-    mode : str
-        ``"two-pass"`` or ``"switch"``.
     rejected : bool
         Whether the surrogate was refused; the result is then that of the plain run.
     reason : str
         The reason for the refusal; empty without a refusal.
     biased : bool
-        Whether the surrogate's errors were not corrected for.
+        Whether the surrogate's errors were not corrected for, as in an interrupted run.
     n_evals, n_true : int
         The number of log-likelihood calls.
     n_genetic, n_pilot, n_gate, n_guarded, n_audit, n_corrected, n_plain : int
@@ -291,11 +237,10 @@ class SurrogateReport(Result):
     ...     r = fm.nested.sample(
     ...         lambda x: -0.5 * (x**2).sum(axis=1), prior, surrogate=surrogate, rng=0
     ...     )
-    >>> r.surrogate.mode, r.surrogate.n_true <= r.surrogate.n_evals
-    ('two-pass', True)
+    >>> r.surrogate.rejected, r.surrogate.n_true == r.n_evals
+    (False, True)
     """
 
-    mode: str
     rejected: bool = False
     reason: str = ""
     biased: bool = False
@@ -321,7 +266,6 @@ class SurrogateReport(Result):
     #: NaN where there was no surrogate.
     _numbers = ()
     _layout: ClassVar[fit.Layout] = {
-        "mode": fit.text(),
         "rejected": fit.flag,
         "reason": fit.text(),
         "biased": fit.flag,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fermiac import _core
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.nested.checks import findings
 from fermiac.nested.job import Job
@@ -21,10 +19,9 @@ from fermiac.nested.surrogate.accuracy import (
     correction_findings,
     usable,
 )
-from fermiac.nested.surrogate.models import Frame, Mixture, Model, Truth
+from fermiac.nested.surrogate.models import Truth
 from fermiac.nested.surrogate.options import Surrogate
-from fermiac.nested.surrogate.pilot import Pilot, Search, search
-from fermiac.nested.surrogate.switch import switched
+from fermiac.nested.surrogate.pilot import Pilot
 from fermiac.nested.surrogate.work import Finding, Refused, Work
 from fermiac.results.result import warn
 
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_surrogate"]
 
-Array = NDArray[np.float64]
 #: Seconds of a call below which no surrogate pays.
 _CHEAP = 20e-6
 
@@ -53,23 +49,20 @@ def run_surrogate(
             "surrogate: given with dynamic, whose points are not those of one static run; leave "
             "one of them out"
         )
-    if options.mode == "switch" and job.reflective:
-        raise ArgumentError("reflective: given with a surrogate of mode='switch'; use 'two-pass'")
     if job.blobs[0]:
         raise ArgumentError("surrogate: given with blobs, which a surrogate does not give")
     truth = Truth(job.prior, job.target, job.on_nan)
     work = Work(job, options, truth, workers, start, max_time, report)
     result = None
     try:
-        sought = search(work) if options.init == "genetic" else None
+        if options.init == "genetic":
+            with work.stage("genetic", "n_genetic"):
+                _core.nested_maximize(truth.at, job.dim, {}, work.key(80))
         try:
-            result, found = switched(work) if options.mode == "switch" else _two_pass(work, sought)
-            result, found = _finished(work, result), _biased(options) + found
+            result, found = _run(work)
         except Refused as refusal:
             result, found = _plain(work, str(refusal))
         found += _thrift(result)
-        if sought is not None and options.init_use == "audit":
-            found += sought.findings(result)
         warn(found, result)
     except BaseException as error:
         if result is not None:
@@ -78,21 +71,17 @@ def run_surrogate(
     return result
 
 
-def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Finding]]:
-    """Return a run on the surrogate that starts from the prior."""
+def _run(work: Work) -> tuple[NestedResult, list[Finding]]:
+    """Return the corrected run on the surrogate."""
     pilot = Pilot(work)
     model = pilot.trained()
-    frame = Frame(work.job.dim)
-    if found is not None and work.options.init_use == "mixture":
-        frame = Mixture(found.elite)
     for attempt in range(2):
         key = work.job.key if attempt == 0 else work.key(30)
-        target = _in_frame(model, frame)
-        loop = work.loop(target, {"key": key}, frame=frame, biased=True)
+        loop = work.loop(model.handle, {"key": key}, biased=True)
         result = work.on_surrogate(loop)
         with work.stage("gate", "n_audit"):
             offset, key = work.told["gate"]["median"], work.key(40 + attempt)
-            agrees = audit(model, work.truth, frame, result, work.options, offset, key)
+            agrees = audit(model, work.truth, result, work.options, offset, key)
         if agrees:
             break
         if attempt == 1:
@@ -100,44 +89,19 @@ def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Find
         model = pilot.trained(again=True)
     work.told["log_evidence"] = result.log_evidence
     told = findings(result, loop.info, work.max_time)
-    if work.options.correct is False:
-        return result, told
     with work.stage("correction", "n_corrected"):
-        correction = correct(result, model, work.truth, frame, work.options, work.key(50))
+        correction = correct(result, model, work.truth, work.options, work.key(50))
     work.told |= correction.ratios
     usable(correction.ratios)
-    return corrected(result, correction), told + correction_findings(correction.ratios)
-
-
-def _in_frame(model: Model, frame: Frame) -> Any:
-    """Return a surrogate on the cube of a frame, with the likelihood where it is not trusted."""
-    if not isinstance(frame, Mixture):
-        return model.handle
-
-    def evaluate(v: Array, _with_gradient: bool) -> tuple[Array, None]:
-        u = frame.to_unit(v)
-        return model.guarded(u) - frame.log_density(u), None
-
-    return (evaluate, frame.dim, False)
-
-
-def _finished(work: Work, result: NestedResult) -> NestedResult:
-    """Return the result with its costs and its report."""
     wall = time.perf_counter() - work.start
-    return replace(
-        result,
+    result = replace(
+        corrected(result, correction),
         n_evals=work.truth.n,
         wall_time=wall,
         timings={"target": work.truth.seconds, "total": wall},
-        surrogate=work.made(biased=work.options.correct is False),
+        surrogate=work.made(),
     )
-
-
-def _biased(options: Surrogate) -> list[Finding]:
-    if options.correct is not False:
-        return []
-    text = "the evidence is that of the surrogate, and has its errors; leave out correct=False"
-    return [(FermiacWarning, text)]
+    return result, told + correction_findings(correction.ratios)
 
 
 def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:

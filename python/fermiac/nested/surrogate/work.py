@@ -15,7 +15,7 @@ from fermiac.errors import FermiacWarning, NumericalError
 from fermiac.nested.job import Job
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import NestedLoop
-from fermiac.nested.surrogate.models import Cube, Frame, HandleTarget, Truth
+from fermiac.nested.surrogate.models import Cube, HandleTarget, Truth
 from fermiac.nested.surrogate.options import Surrogate, SurrogateReport
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ class Work:
             "version": _core.__version__,
             "isa": _core.isa_level,
             "settings": self.options._settings(),
-            "mode": self.options.mode,
             "n_evals": self.truth.n,
             "wall_time": time.perf_counter() - self.start,
             "timings": timings,
@@ -92,57 +91,38 @@ class Work:
         self.count("n_surrogate", loop.info["n_evals"] - asked)
         return result
 
-    def loop(
-        self,
-        handle: Any,
-        changes: dict[str, Any],
-        *,
-        frame: Frame | None = None,
-        above: dict[str, Any] | None = None,
-        biased: bool = False,
-    ) -> NestedLoop:
+    def loop(self, handle: Any, changes: dict[str, Any], *, biased: bool = False) -> NestedLoop:
         """Return a loop on the cube, whose results are in the space of the parameters.
 
         Parameters
         ----------
         handle : object
-            The target on the cube of the frame, as the core takes it.
+            The target on the cube, as the core takes it.
         changes : dict
             Changes to the settings of the job.
-        frame : Frame, optional
-            The cube; by default that of the prior.
-        above : dict, optional
-            The start of the run, if it is not the prior.
         biased : bool, default False
             Whether the target is a surrogate.
         """
-        frame = frame or Frame(self.job.dim)
-        names = self.job.names if frame.dim == self.job.dim else ()
         # Outside of the bounds a surrogate has learnt nothing, so that probes would cost calls.
         job = replace(
             self.job,
-            prior=Cube(frame.dim),
+            prior=Cube(self.job.dim),
             target=HandleTarget(handle),
-            names=names,
             probed=False,
             keeps_points=False,
             **changes,
         )
-        return _Stage(self, job, frame, job.make(above), biased)
+        return _Stage(self, job, biased)
 
 
 class _Stage(NestedLoop):
     """The loop of a stage, which runs on the cube."""
 
-    def __init__(
-        self, work: Work, job: Job, frame: Frame, begun: _core.NestedRun, biased: bool
-    ) -> None:
+    def __init__(self, work: Work, job: Job, biased: bool) -> None:
         self._work = work
-        self._frame = frame
         self._biased = biased
         super().__init__(
             job,
-            begun=begun,
             workers=work.workers,
             start=work.start,
             max_time=work.max_time,
@@ -152,12 +132,10 @@ class _Stage(NestedLoop):
     def _made(self, status: str, converged: bool) -> NestedResult:
         result = super()._made(status, converged)
         work = self._work
-        u = self._frame.to_unit(result.draws)
         return replace(
             result,
-            draws=work.truth.prior.transform(u.copy()),
-            names=work.job.names,
-            unit_draws=u,
+            draws=work.truth.prior.transform(result.draws.copy()),
+            unit_draws=result.draws,
             seed=work.job.key,
             settings={**work.job.settings(), "surrogate": work.options._settings()},
             n_evals=work.truth.n,
