@@ -64,9 +64,7 @@ def test_a_fit_that_failed_leaves_the_proposal_before(monkeypatch: pytest.Monkey
     monkeypatch.setattr(fit, "best_proposal", lost)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FermiacWarning)
-        e = fm.importance.failure_probability(
-            lambda x: 3 - x[:, 0], normal(2), n=3000, method="sus-is", rng=0
-        )
+        e = fm.importance.failure_probability(lambda x: 3 - x[:, 0], normal(2), n=3000, rng=0)
     assert made
     assert 0 < e.mean < 0.1
 

@@ -47,7 +47,7 @@ __all__ = ["failure_probability"]
 
 Array = NDArray[np.float64]
 #: The words of ``method=``.
-FailureMethod: TypeAlias = Literal["auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc"]
+FailureMethod: TypeAlias = Literal["auto", "subset", "line", "ce", "ice", "form", "mc"]
 
 #: Evaluations at least, where the method trains anything.
 _LEAST = 500
@@ -103,8 +103,8 @@ def failure_probability(
     thresholds : float or array_like of shape (T,), default 0.0
         Failure is g <= threshold. All thresholds and all K outputs are events of one sample: J = K
         T of them, output by output.
-    method : {"auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc"}, default "auto"
-        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, with a
+    method : {"auto", "subset", "line", "ce", "ice", "form", "mc"}, default "auto"
+        ``"auto"``: the method above. ``"subset"``: subset simulation alone, with a
         walk as long as `n` allows. A twentieth of `n` checks its mass beyond design points and
         searches far directions. ``"line"``: line sampling in the direction of the nearest design
         point. All points of a line beyond one root count as failures, and a random point of each
@@ -113,7 +113,7 @@ def failure_probability(
         is fitted to the lowest tenth of its values. ``"ice"``: the improved cross-entropy method
         with a smooth indicator that becomes sharper from stage to stage [5]_. ``"form"``:
         importance sampling about the design points that are found from the origin. ``"mc"``: plain
-        Monte Carlo. Only the first four have a second estimate for comparison.
+        Monte Carlo. Only the first three have a second estimate for comparison.
     rtol : float, optional
         Stop when the half-width of the 95 % interval of every event is at most `rtol` times its
         probability; `n` is then an upper limit. The error is checked each time the number of points
@@ -388,7 +388,7 @@ def _given(sampler: Any, dim: int, method: str, surrogate: Any) -> Proposal | No
             f"sampler: one of {sampler.dim} dimensions was given for a law of {dim}; train one "
             "for this law"
         )
-    if method not in ("auto", "sus-is") or surrogate is not None:
+    if method != "auto" or surrogate is not None:
         raise ArgumentError(
             "sampler: given with a surrogate, or a method other than 'auto'; leave these out, "
             "because nothing is trained"

@@ -41,7 +41,7 @@ __all__ = ["FIXED", "METHODS", "Outcome", "Run"]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-METHODS = ("auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc")
+METHODS = ("auto", "subset", "line", "ce", "ice", "form", "mc")
 #: Methods with a sample of fixed size, and without a training for which a surrogate could be used.
 FIXED = ("mc", "subset", "line")
 #: Shares of the budget: a level of the walk, a stage of the training, probes of far regions, all of
