@@ -20,7 +20,9 @@ def test_shares_choose_what_covers_the_failure_points() -> None:
     q = Proposal(2, 0.0, np.ones(1), (Slab(np.eye(2)[:, :1], [Axis("tail", 4.0)]),))
     u = q.sample(2000, rng=0)
     measure = np.full(len(u), stats.norm.sf(4) / len(u))
-    some, heavy = candidates(u[::2], measure[::2], [(np.eye(2)[0], 4.0)], fm.random.Stream(0))
+    some, heavy = candidates(
+        u[::2], measure[::2], [(np.eye(2)[0], 4.0)], fm.random.Stream(0), (1, 2, 4, 8)
+    )
     fitted, second = best_proposal(
         2, u[1::2], 2 * measure[1::2], np.ones((1000, 1), bool), some, heavy
     )

@@ -47,7 +47,7 @@ __all__ = ["failure_probability"]
 
 Array = NDArray[np.float64]
 #: The words of ``method=``.
-FailureMethod: TypeAlias = Literal["auto", "subset", "line", "ce", "form", "mc"]
+FailureMethod: TypeAlias = Literal["auto", "subset", "line", "form", "mc"]
 
 #: Evaluations at least, where the method trains anything.
 _LEAST = 500
@@ -103,15 +103,14 @@ def failure_probability(
     thresholds : float or array_like of shape (T,), default 0.0
         Failure is g <= threshold. All thresholds and all K outputs are events of one sample: J = K
         T of them, output by output.
-    method : {"auto", "subset", "line", "ce", "form", "mc"}, default "auto"
+    method : {"auto", "subset", "line", "form", "mc"}, default "auto"
         ``"auto"``: the method above. ``"subset"``: subset simulation alone, with a walk as long as
         `n` allows. A twentieth of `n` checks its mass beyond design points and searches far
         directions. ``"line"``: line sampling in the direction of the nearest design point. All
         points of a line beyond one root count as failures, and a random point of each line corrects
         the estimate if this is wrong [6]_. It is best for one region with a nearly flat boundary,
-        in any number of dimensions. ``"ce"``: the cross-entropy method; each stage is fitted to the
-        lowest tenth of its values. ``"form"``: importance sampling about the design points that are
-        found from the origin. ``"mc"``: plain Monte Carlo. Only the first three have a second
+        in any number of dimensions. ``"form"``: importance sampling about the design points that
+        are found from the origin. ``"mc"``: plain Monte Carlo. Only the first three have a second
         estimate for comparison.
     rtol : float, optional
         Stop when the half-width of the 95 % interval of every event is at most `rtol` times its

@@ -28,7 +28,6 @@ from fermiac.importance.failure.space import LimitState, batch_of
 from fermiac.importance.failure.training import (
     HEAVY_WEIGHT,
     MOST_LEVEL,
-    MOST_STAGE,
     Region,
     Training,
 )
@@ -40,7 +39,7 @@ __all__ = ["FIXED", "METHODS", "Outcome", "Run"]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-METHODS = ("auto", "subset", "line", "ce", "form", "mc")
+METHODS = ("auto", "subset", "line", "form", "mc")
 #: Methods with a sample of fixed size, and without a training for which a surrogate could be used.
 FIXED = ("mc", "subset", "line")
 #: Shares of the budget: a level of the walk, a stage of the training, probes of far regions, all of
@@ -49,7 +48,6 @@ _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
 #: The share of n for the search of lost regions, for a walk alone or a given proposal.
 _CHECK = 1 / 20
-_MOST_CE_STAGES = 30
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
 #: The number of failure points that represent the regions of a given proposal.
@@ -138,7 +136,7 @@ class Run:
         if self.surrogate is not None:
             self.g.on_first(self._check_surrogate)
         first = start_points(trained, size, subkey(self.key, 1), 0)
-        if self.method in ("ce", "line") and trained.n_columns > 1:
+        if self.method == "line" and trained.n_columns > 1:
             raise ArgumentError(
                 f"method={self.method!r}: g gives {trained.n_columns} numbers for a point, and "
                 "this method follows one; use method='auto', or a call for each"
@@ -158,8 +156,6 @@ class Run:
             return self._line(size)
         if self.method == "form":
             self._form()
-        elif self.method == "ce":
-            self._cross_entropy()
         else:
             self._walk(size)
         return self._final()
@@ -245,48 +241,6 @@ class Run:
         t.store(*t.first)
         for j, d in t.designs:
             t.regions.append(Region(j, d.point))
-
-    def _cross_entropy(self) -> None:
-        """Lower the threshold to that of the event."""
-        t = self.training
-        assert t.first is not None
-        lowest = min(e.threshold for e in t.events)
-        most = min(MOST_STAGE, max(2**23 // t.g.dim, 128))
-        n_stage = 2 ** int(math.log2(min(max(t.n * _STAGE, 64), most)))
-        proposal = Proposal(t.g.dim)
-        u, values = t.first
-        for stage in range(_MOST_CE_STAGES):
-            weights = np.exp(-proposal.log_ratio(u))
-            column = values[:, 0] - lowest
-            t.drawn.append((proposal, len(u)))
-            t.store(u, values)
-            lowest_tenth = np.partition(column, len(column) // 10)[len(column) // 10]
-            threshold = max(float(lowest_tenth), 0.0)
-            mass = weights * (column <= threshold)
-            inside = mass > 0
-            if threshold == 0 or n_stage > t.budget or not inside.any():
-                break
-            fold = np.arange(inside.sum()) % 2 == 0
-            if fold.sum() < 40:
-                fold[:] = True
-            components, heavy = fitting.candidates(
-                u[inside][fold], mass[inside][fold], [], Stream(subkey(self.key, 4), stage)
-            )
-            proposal, _ = fitting.best_proposal(
-                t.g.dim,
-                u[inside],
-                mass[inside] / len(u),
-                np.ones((int(inside.sum()), 1), bool),
-                components,
-                heavy,
-            )
-            parts = proposal.nets(n_stage, subkey(self.key, 2), range(stage, stage + 1))
-            u = np.concatenate(list(parts))
-            values = t.g(u)
-            t.n_from_law += round(proposal.base * n_stage)
-        t.fit()
-        t.refine(n_stage, most=1, least=1)
-        t.find_regions(min(t.n // 50, max(t.budget, 0)))
 
     def _subset(self, size: int) -> Outcome:
         """Run subset simulation twice: to count the levels, and with levels that use the budget."""
