@@ -34,7 +34,7 @@ from benches.importance.failure_problems import PROBLEMS, Problem
 
 import fermiac as fm
 
-METHODS = ("auto", "subset", "line", "ce", "ice", "form")
+METHODS = ("auto", "subset", "line", "form")
 
 
 class Row(NamedTuple):

@@ -20,7 +20,9 @@ def test_shares_choose_what_covers_the_failure_points() -> None:
     q = Proposal(2, 0.0, np.ones(1), (Slab(np.eye(2)[:, :1], [Axis("tail", 4.0)]),))
     u = q.sample(2000, rng=0)
     measure = np.full(len(u), stats.norm.sf(4) / len(u))
-    some, heavy = candidates(u[::2], measure[::2], [(np.eye(2)[0], 4.0)], fm.random.Stream(0))
+    some, heavy = candidates(
+        u[::2], measure[::2], [(np.eye(2)[0], 4.0)], fm.random.Stream(0), (1, 2, 4, 8)
+    )
     fitted, second = best_proposal(
         2, u[1::2], 2 * measure[1::2], np.ones((1000, 1), bool), some, heavy
     )
@@ -64,9 +66,7 @@ def test_a_fit_that_failed_leaves_the_proposal_before(monkeypatch: pytest.Monkey
     monkeypatch.setattr(fit, "best_proposal", lost)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FermiacWarning)
-        e = fm.importance.failure_probability(
-            lambda x: 3 - x[:, 0], normal(2), n=3000, method="sus-is", rng=0
-        )
+        e = fm.importance.failure_probability(lambda x: 3 - x[:, 0], normal(2), n=3000, rng=0)
     assert made
     assert 0 < e.mean < 0.1
 

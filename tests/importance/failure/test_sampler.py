@@ -127,7 +127,7 @@ def test_another_sampler_is_another_run(tmp_path: Path) -> None:
     [
         ({"sampler": 3}, "sampler: 3 given"),
         ({"sampler": normal(2)}, "a fermiac.importance.FailureSampler is needed"),
-        ({"method": "ce"}, "sampler: given with"),
+        ({"method": "line"}, "sampler: given with"),
         ({"surrogate": lambda x: x[:, 0]}, "sampler: given with"),
     ],
 )

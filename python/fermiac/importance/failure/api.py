@@ -47,7 +47,7 @@ __all__ = ["failure_probability"]
 
 Array = NDArray[np.float64]
 #: The words of ``method=``.
-FailureMethod: TypeAlias = Literal["auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc"]
+FailureMethod: TypeAlias = Literal["auto", "subset", "line", "form", "mc"]
 
 #: Evaluations at least, where the method trains anything.
 _LEAST = 500
@@ -103,24 +103,22 @@ def failure_probability(
     thresholds : float or array_like of shape (T,), default 0.0
         Failure is g <= threshold. All thresholds and all K outputs are events of one sample: J = K
         T of them, output by output.
-    method : {"auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc"}, default "auto"
-        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, with a
-        walk as long as `n` allows. A twentieth of `n` checks its mass beyond design points and
-        searches far directions. ``"line"``: line sampling in the direction of the nearest design
-        point. All points of a line beyond one root count as failures, and a random point of each
-        line corrects the estimate if this is wrong [7]_. It is best for one region with a nearly
-        flat boundary, in any number of dimensions. ``"ce"``: the cross-entropy method; each stage
-        is fitted to the lowest tenth of its values. ``"ice"``: the improved cross-entropy method
-        with a smooth indicator that becomes sharper from stage to stage [5]_. ``"form"``:
-        importance sampling about the design points that are found from the origin. ``"mc"``: plain
-        Monte Carlo. Only the first four have a second estimate for comparison.
+    method : {"auto", "subset", "line", "form", "mc"}, default "auto"
+        ``"auto"``: the method above. ``"subset"``: subset simulation alone, with a walk as long as
+        `n` allows. A twentieth of `n` checks its mass beyond design points and searches far
+        directions. ``"line"``: line sampling in the direction of the nearest design point. All
+        points of a line beyond one root count as failures, and a random point of each line corrects
+        the estimate if this is wrong [6]_. It is best for one region with a nearly flat boundary,
+        in any number of dimensions. ``"form"``: importance sampling about the design points that
+        are found from the origin. ``"mc"``: plain Monte Carlo. Only the first three have a second
+        estimate for comparison.
     rtol : float, optional
         Stop when the half-width of the 95 % interval of every event is at most `rtol` times its
         probability; `n` is then an upper limit. The error is checked each time the number of points
         has doubled, at most 12 times, at levels whose sum is 0.05.
     surrogate : callable or target of `fermiac.targets`, optional
         A cheap function that replaces `g` except in the final sample; its evaluations do not count
-        in `n`. The estimate stays unbiased for any surrogate [6]_, and the indicator of the
+        in `n`. The estimate stays unbiased for any surrogate [5]_, and the indicator of the
         surrogate is a control variate. It takes the same points as `g`, without `args` and
         `kwargs`, and runs in this process.
     gradient : callable, optional
@@ -224,11 +222,10 @@ def failure_probability(
        doi:10.1016/j.ress.2019.106564.
     .. [4] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
        Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
-    .. [5] The smooth approximation of the indicator in [3]_.
-    .. [6] B. Peherstorfer, T. Cui, Y. Marzouk, K. Willcox, "Multifidelity importance sampling",
+    .. [5] B. Peherstorfer, T. Cui, Y. Marzouk, K. Willcox, "Multifidelity importance sampling",
        Computer Methods in Applied Mechanics and Engineering, 2016,
        doi:10.1016/j.cma.2015.12.002.
-    .. [7] P.-S. Koutsourelakis, H. J. Pradlwarter, G. I. Schueller, "Reliability of structures in
+    .. [6] P.-S. Koutsourelakis, H. J. Pradlwarter, G. I. Schueller, "Reliability of structures in
        high dimensions, part I: algorithms and applications", Probabilistic Engineering Mechanics
        19(4), 2004, pages 409-417.
 
@@ -388,7 +385,7 @@ def _given(sampler: Any, dim: int, method: str, surrogate: Any) -> Proposal | No
             f"sampler: one of {sampler.dim} dimensions was given for a law of {dim}; train one "
             "for this law"
         )
-    if method not in ("auto", "sus-is") or surrogate is not None:
+    if method != "auto" or surrogate is not None:
         raise ArgumentError(
             "sampler: given with a surrogate, or a method other than 'auto'; leave these out, "
             "because nothing is trained"

@@ -53,7 +53,7 @@ def candidates(
     weights: Array,
     designs: Sequence[tuple[Array, float]],
     stream: Stream,
-    sizes: Sequence[int] = (1, 2, 4, 8),
+    sizes: Sequence[int],
 ) -> tuple[list[Component], list[Component]]:
     """Return components for weighted failure points, and heavy-tailed ones.
 

@@ -28,20 +28,18 @@ from fermiac.importance.failure.space import LimitState, batch_of
 from fermiac.importance.failure.training import (
     HEAVY_WEIGHT,
     MOST_LEVEL,
-    MOST_STAGE,
     Region,
     Training,
 )
 from fermiac.importance.failure.walk import Walk, start_points, steps
 from fermiac.random import Stream
-from fermiac.special import ndtr
 
 __all__ = ["FIXED", "METHODS", "Outcome", "Run"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-METHODS = ("auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc")
+METHODS = ("auto", "subset", "line", "form", "mc")
 #: Methods with a sample of fixed size, and without a training for which a surrogate could be used.
 FIXED = ("mc", "subset", "line")
 #: Shares of the budget: a level of the walk, a stage of the training, probes of far regions, all of
@@ -50,10 +48,6 @@ _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
 #: The share of n for the search of lost regions, for a walk alone or a given proposal.
 _CHECK = 1 / 20
-_MOST_CE_STAGES = 30
-#: The largest c.o.v. of the weights in a step of the smooth indicator. The published 1.5 is for
-#: proposals without a share of the law; here points of the law have weights up to 20.
-_ICE_COV = 3.0
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
 #: The number of failure points that represent the regions of a given proposal.
@@ -142,7 +136,7 @@ class Run:
         if self.surrogate is not None:
             self.g.on_first(self._check_surrogate)
         first = start_points(trained, size, subkey(self.key, 1), 0)
-        if self.method in ("ce", "ice", "line") and trained.n_columns > 1:
+        if self.method == "line" and trained.n_columns > 1:
             raise ArgumentError(
                 f"method={self.method!r}: g gives {trained.n_columns} numbers for a point, and "
                 "this method follows one; use method='auto', or a call for each"
@@ -162,8 +156,6 @@ class Run:
             return self._line(size)
         if self.method == "form":
             self._form()
-        elif self.method in ("ce", "ice"):
-            self._cross_entropy()
         else:
             self._walk(size)
         return self._final()
@@ -249,52 +241,6 @@ class Run:
         t.store(*t.first)
         for j, d in t.designs:
             t.regions.append(Region(j, d.point))
-
-    def _cross_entropy(self) -> None:
-        """Lower the threshold, or the width of a smooth indicator, to that of the event."""
-        t = self.training
-        assert t.first is not None
-        lowest = min(e.threshold for e in t.events)
-        most = min(MOST_STAGE, max(2**23 // t.g.dim, 128))
-        n_stage = 2 ** int(math.log2(min(max(t.n * _STAGE, 64), most)))
-        proposal = Proposal(t.g.dim)
-        u, values = t.first
-        width = math.inf
-        for stage in range(_MOST_CE_STAGES):
-            weights = np.exp(-proposal.log_ratio(u))
-            column = values[:, 0] - lowest
-            t.drawn.append((proposal, len(u)))
-            t.store(u, values)
-            if self.method == "ce":
-                lowest_tenth = np.partition(column, len(column) // 10)[len(column) // 10]
-                threshold = max(float(lowest_tenth), 0.0)
-                mass, done = weights * (column <= threshold), threshold == 0
-            else:
-                mass, width, done = _smooth(column, weights, width)
-            inside = mass > 0
-            if done or n_stage > t.budget or not inside.any():
-                break
-            fold = np.arange(inside.sum()) % 2 == 0
-            if fold.sum() < 40:
-                fold[:] = True
-            components, heavy = fitting.candidates(
-                u[inside][fold], mass[inside][fold], [], Stream(subkey(self.key, 4), stage)
-            )
-            proposal, _ = fitting.best_proposal(
-                t.g.dim,
-                u[inside],
-                mass[inside] / len(u),
-                np.ones((int(inside.sum()), 1), bool),
-                components,
-                heavy,
-            )
-            parts = proposal.nets(n_stage, subkey(self.key, 2), range(stage, stage + 1))
-            u = np.concatenate(list(parts))
-            values = t.g(u)
-            t.n_from_law += round(proposal.base * n_stage)
-        t.fit()
-        t.refine(n_stage, most=1, least=1)
-        t.find_regions(min(t.n // 50, max(t.budget, 0)))
 
     def _subset(self, size: int) -> Outcome:
         """Run subset simulation twice: to count the levels, and with levels that use the budget."""
@@ -632,42 +578,6 @@ class Run:
             if (outcome.mean > 0).any():
                 return outcome
         return None
-
-
-def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, bool]:
-    """Return masses by a smooth indicator, its width, and whether it is sharp enough.
-
-    Bisection finds the width, below the last one, at which the masses have the wanted coefficient
-    of variation.
-    """
-
-    def mass_of(s: float) -> Array:
-        with np.errstate(over="ignore"):
-            mass: Array = weights * np.asarray(ndtr(-column / s, n_threads=1))
-        return mass
-
-    def spread(mass: Array) -> float:
-        mean = mass.mean()
-        return float(mass.std() / mean) if mean > 0 else math.inf
-
-    failed = column <= 0
-    if failed.any():
-        if width < math.inf:
-            # The weights of the failures, divided by those of the last fit.
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                ratio = np.where(failed, weights * weights / mass_of(width), 0.0)
-            if spread(ratio) <= _ICE_COV:
-                return weights * failed, width, True
-    # Values that were not finite are the largest double here.
-    scale = float(np.abs(column[np.abs(column) < 1e300]).max(initial=1e-300))
-    low, high = 1e-8 * scale, min(width, 10 * scale)
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        if spread(mass_of(middle)) > _ICE_COV:
-            low = middle
-        else:
-            high = middle
-    return mass_of(high), high, False
 
 
 def is_heavy(outcome: Outcome) -> Flags:

@@ -531,9 +531,9 @@ class Training:
                 found.append(self.u[holds][worst])
         return found
 
-    def refine(self, n_stage: int, most: int = _MOST_STAGES, least: int = 2) -> None:
+    def refine(self, n_stage: int) -> None:
         """Draw stages from the proposal and fit it again, until nothing heavy is found."""
-        for stage in range(most):
+        for stage in range(_MOST_STAGES):
             if n_stage > self.budget:
                 break
             assert self.proposal is not None
@@ -558,7 +558,7 @@ class Training:
             if heavy:
                 self.fit()
             good = self.forecast <= _GOOD or (not heavy and self.forecast > 0.8 * before)
-            if stage + 1 >= least and good:
+            if stage and good:
                 break
 
 
