@@ -301,7 +301,6 @@ def test_ensembles_are_no_parts_of_other_kernels(kernel: Any) -> None:
         fm.mcmc.Gibbs([("x", kernel)], blocks={"x": [0, 1]}),
         fm.mcmc.Cycle([fm.mcmc.RWM(), kernel]),
         fm.mcmc.Mixture([(kernel, 1.0)]),
-        fm.mcmc.Repeat(kernel, 2),
         fm.mcmc.Tempered(kernel, reference=law),
         fm.mcmc.Tempered(fm.mcmc.Cycle([kernel]), reference=law),
     ):

@@ -138,7 +138,6 @@ def test_kernels_by_their_names() -> None:
     )
     assert M.Cycle(["mala", "rwm"]) == M.Cycle([M.MALA(), M.RWM()])
     assert M.Mixture([("mala", 2.0), ("rwm", 1.0)]) == M.Mixture([(M.MALA(), 2.0), (M.RWM(), 1.0)])
-    assert M.Repeat("rwm", 3) == M.Repeat(M.RWM(), 3)
     assert M.Tempered("rwm", LAW) == M.Tempered(M.RWM(), LAW)
     assert M.Ensemble(["stretch", ("de", 2.0)]) == M.Ensemble([M.Stretch(), (M.DE(), 2.0)])
 

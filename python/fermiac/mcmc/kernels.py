@@ -9,7 +9,7 @@ from fermiac._base.calls import public_class
 from fermiac._base.strategies import Strategies
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.chees import ChEES
-from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
+from fermiac.mcmc.composition import Cycle, Gibbs, Mixture
 from fermiac.mcmc.conditional import Conditional
 from fermiac.mcmc.discrete import Discrete
 from fermiac.mcmc.ensemble import DE, DESnooker, Ensemble, Stretch
@@ -40,7 +40,6 @@ __all__ = [
     "Ensemble",
     "Gibbs",
     "Mixture",
-    "Repeat",
     "Slice",
     "Stretch",
     "Tempered",
@@ -70,7 +69,6 @@ KERNELS: dict[str, type[Kernel]] = {
     "gibbs": Gibbs,
     "cycle": Cycle,
     "mixture": Mixture,
-    "repeat": Repeat,
     "tempered": Tempered,
 }
 for _kind in KERNELS.values():
