@@ -35,7 +35,6 @@ KERNELS: dict[str, Any] = {
     "rwm": lambda i: mcmc.RWM(scale=1.5),
     "nuts": lambda i: mcmc.NUTS(step_size=0.9),
     "hmc": lambda i: mcmc.HMC(n_steps=3, step_size=0.8),
-    "barker": lambda i: mcmc.Barker(step_size=1.0),
     "underdamped": lambda i: mcmc.UnderdampedLangevin(step_size=0.7, metropolis=True),
     "slice": lambda i: mcmc.Slice(width=2.0),
     "elliptical": lambda i: mcmc.EllipticalSlice(
