@@ -236,7 +236,6 @@ CALLS = [
             "NUTS()",
             "HMC()",
             "MALA()",
-            "Barker()",
             "UnderdampedLangevin()",
             "MCLMC()",
             "ULA()",
@@ -248,11 +247,7 @@ CALLS = [
         ]
         for call in _mcmc(kernel)
     ),
-    *(
-        call
-        for kernel in ["Stretch()", "DE()", "ChEES()"]
-        for call in _mcmc(kernel, ", n_chains=64")
-    ),
+    *(call for kernel in ["DE()", "ChEES()"] for call in _mcmc(kernel, ", n_chains=64")),
     Call(
         "mcmc.sample, store",
         f"{GAUSS}; {FOLDER}",

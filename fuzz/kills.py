@@ -313,8 +313,7 @@ def _runs() -> dict[str, Run]:
                 "hmc",
                 "nuts",
                 "slice",
-                "stretch",
-                "barker",
+                "de",
                 "mclmc",
                 "chees",
             )
@@ -323,7 +322,7 @@ def _runs() -> dict[str, Run]:
         "mcmc smc": _smc,
         "mcmc cycle": _mcmc(mcmc.Cycle([mcmc.RWM(), mcmc.MALA()])),
         "mcmc nuts, store": _sections("nuts"),
-        "mcmc stretch, store": _sections("stretch", n_warmup=100, n_chains=6),
+        "mcmc de, store": _sections("de", n_warmup=100, n_chains=6),
         "mcmc nuts on disk": _mcmc("nuts", on_disk=True),
         "mcmc rwm on disk": _mcmc("rwm", on_disk=True),
         "nested uniform": _nested(sampler="unif"),

@@ -94,7 +94,7 @@ def mala(form: str, **settings: Any) -> Callable[[Problem], Run]:
     return lambda p: ours(p, form, lambda: fm.mcmc.MALA(), **sizes)
 
 
-def stretch(form: str) -> Callable[[Problem], Run]:
+def ensemble(form: str) -> Callable[[Problem], Run]:
     """Return an ensemble with the walkers and steps of emcee."""
 
     def make(p: Problem) -> Run:
@@ -105,7 +105,7 @@ def stretch(form: str) -> Callable[[Problem], Run]:
         sizes = {"n_chains": walkers, "n_warmup": STEPS, "n_draws": STEPS}
 
         def run(seed: int) -> tuple[Array, int]:
-            kernel = fm.mcmc.Stretch()
+            kernel = fm.mcmc.DE()
             s = fm.mcmc.sample(dim=p.dim, kernel=kernel, rng=seed, **target, **sizes)
             return s.draws, s.n_evals
 
@@ -128,8 +128,8 @@ OURS: dict[str, Callable[[Problem], Run]] = {
     "fermiac WALNUTS, C pointer": walnuts("C pointer"),
     "fermiac MALA, built-in": mala("built-in"),
     "fermiac MALA, C pointer": mala("C pointer"),
-    "fermiac stretch, C pointer": stretch("C pointer"),
-    "fermiac stretch, NumPy": stretch("NumPy"),
+    "fermiac DE, C pointer": ensemble("C pointer"),
+    "fermiac DE, NumPy": ensemble("NumPy"),
 }
 METHODS = OURS | PEERS
 
@@ -185,7 +185,7 @@ MANY_CHAINS: dict[str, Callable[[Problem], Run]] = {
     "lock step, NumPy": nuts("NumPy", "diag", n_chains=MANY),
     "lock step, NumPy, MALA": mala("NumPy", n_chains=MANY, n_warmup=1000, n_draws=2500),
     "free run, C pointer, MALA": mala("C pointer", n_chains=MANY, n_warmup=1000, n_draws=2500),
-    "stretch, NumPy": stretch("NumPy"),
+    "DE, NumPy": ensemble("NumPy"),
     "nutpie diag, Python point": nutpie_python,
     "emcee stretch": PEERS["emcee stretch"],
 }

@@ -14,7 +14,7 @@ import fermiac as fm
 
 covariance = 0.9 * np.ones((10, 10)) + 0.1 * np.eye(10)
 target = fm.targets.gaussian(np.zeros(10), np.linalg.inv(covariance))
-names = ["nuts", "hmc", "mala", "barker", "slice", "rwm"]
+names = ["nuts", "hmc", "mala", "slice", "rwm"]
 worth = []
 for name in names:
     with warnings.catch_warnings():

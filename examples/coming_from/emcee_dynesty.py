@@ -27,7 +27,7 @@ def log_prob(theta, x, y):
 
 
 s = fm.mcmc.sample(
-    fm.targets.vectorize(log_prob), 2, kernel="stretch", n_chains=32, n_draws=2000,
+    fm.targets.vectorize(log_prob), 2, kernel="de", n_chains=32, n_draws=2000,
     names=["intercept", "slope"], args=(x, y), rng=0,
 )  # fmt: skip
 print(s.summary(prob=0.68))

@@ -33,7 +33,7 @@ METHODS = {
         "PartialEvidence", "SobolIndices",
     },
     "fermiac.mcmc": {
-        "extend", "open", "start", "Chains", "Kernel", "PythonKernel", "Repeat", "RowGenerator",
+        "extend", "open", "start", "Chains", "Kernel", "PythonKernel", "RowGenerator",
         "State", "StopWhen",
     },
     "fermiac.nested": {"start", "Sampler", "SurrogateReport"},

@@ -18,7 +18,7 @@ def test_ranks_are_uniform(name: str) -> None:
     with warnings.catch_warnings():
         # Short chains warn of their convergence in a few simulations.
         warnings.simplefilter("ignore", fm.errors.FermiacWarning)
-        count = (20 if "Stretch" in name or "DE" in name else 60) // fewer  # many walkers
+        count = (20 if "DE" in name else 60) // fewer  # many walkers
         c = fm.evaluate.sbc(PRIOR, simulate, sample, count, names=NAMES, rng=7)
     assert fm.evaluate.adjust(c.pvalue).min() > 1e-3
     assert c.n_short <= 0.05 * len(c.ranks)

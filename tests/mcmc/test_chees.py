@@ -156,7 +156,7 @@ def test_superchains_are_checked() -> None:
     with pytest.raises(ArgumentError, match="one for each superchain"):
         starts(n_superchains=4, init=np.arange(8.0)[:, None] * np.ones(DIM))
     with pytest.raises(ArgumentError, match="depend on each"):
-        sample(kernel="stretch", n_superchains=4)
+        sample(kernel="de", n_superchains=4)
 
 
 def test_many_short_chains_are_judged_by_their_superchains(whole: fm.mcmc.Chains) -> None:

@@ -35,13 +35,14 @@ KERNELS: dict[str, Any] = {
     "rwm": lambda i: mcmc.RWM(scale=1.5),
     "nuts": lambda i: mcmc.NUTS(step_size=0.9),
     "hmc": lambda i: mcmc.HMC(n_steps=3, step_size=0.8),
-    "barker": lambda i: mcmc.Barker(step_size=1.0),
     "underdamped": lambda i: mcmc.UnderdampedLangevin(step_size=0.7, metropolis=True),
     "slice": lambda i: mcmc.Slice(width=2.0),
     "elliptical": lambda i: mcmc.EllipticalSlice(
         fm.distributions.Normal(0.0, 2.0), target="posterior"
     ),
-    "repeat": lambda i: mcmc.Repeat(mcmc.MALA(step_size=0.8), 2),
+    "sweeps": lambda i: mcmc.Gibbs(
+        [("z", mcmc.MALA(step_size=0.8))], blocks={"z": slice(None)}, sweeps=2
+    ),
     "mixture": lambda i: mcmc.Mixture([(mcmc.MALA(step_size=1.0), 2.0), (mcmc.RWM(scale=1.0), 1)]),
     "cycle": lambda i: mcmc.Cycle([mcmc.RWM(scale=1.0), mcmc.MALA(step_size=1.0)]),
 }
@@ -332,8 +333,6 @@ def test_other_bad_compositions() -> None:
         mcmc.sample(None, 2, kernel=mcmc.RWM())
     with pytest.raises(ArgumentError, match="dim"):
         mcmc.sample(None, kernel=exact(0))
-    with pytest.raises(ArgumentError, match="times"):
-        mcmc.Repeat(mcmc.RWM(), 0)
     shared = mcmc.Gibbs(
         [("x", mcmc.RWM()), ("y", mcmc.RWM())], blocks={"x": [0, 1], "y": 1}, overlap=True
     )

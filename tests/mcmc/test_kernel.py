@@ -132,7 +132,7 @@ def test_a_likelihood_is_not_mixed_up_with_a_posterior() -> None:
     with pytest.raises(ArgumentError, match="'posterior'"):
         mcmc.Cycle([likely, mcmc.RWM()])
     with pytest.raises(ArgumentError, match="'posterior'"):
-        mcmc.Gibbs([("x", mcmc.Repeat(likely, 2)), ("y", mcmc.Discrete([0, 1]))])
+        mcmc.Gibbs([("x", mcmc.Cycle([likely])), ("y", mcmc.Discrete([0, 1]))])
     with pytest.raises(ArgumentError, match="'posterior'"):
         mcmc.Tempered(likely, reference=LAW)
     mcmc.Cycle([whole, mcmc.RWM()])

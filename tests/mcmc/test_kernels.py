@@ -41,7 +41,6 @@ def last(x: Array, rng: Any) -> Array:
 KERNELS = {
     "RWM": M.RWM(),
     "MALA": M.MALA(),
-    "Barker": M.Barker(),
     "ULA": M.ULA(),
     "Underdamped": M.UnderdampedLangevin(),
     "MCLMC": M.MCLMC(),
@@ -51,7 +50,6 @@ KERNELS = {
     "NUTS": M.NUTS(),
     "NUTS dense": M.NUTS(metric="dense"),
     "Slice": M.Slice(),
-    "Stretch": M.Stretch(),
     "DE": M.DE(),
     "Gibbs": M.Gibbs(
         [("x", M.NUTS()), ("s", M.Conditional(last))], blocks={"x": slice(0, 2), "s": 2}
@@ -138,9 +136,7 @@ def test_kernels_by_their_names() -> None:
     )
     assert M.Cycle(["mala", "rwm"]) == M.Cycle([M.MALA(), M.RWM()])
     assert M.Mixture([("mala", 2.0), ("rwm", 1.0)]) == M.Mixture([(M.MALA(), 2.0), (M.RWM(), 1.0)])
-    assert M.Repeat("rwm", 3) == M.Repeat(M.RWM(), 3)
     assert M.Tempered("rwm", LAW) == M.Tempered(M.RWM(), LAW)
-    assert M.Ensemble(["stretch", ("de", 2.0)]) == M.Ensemble([M.Stretch(), (M.DE(), 2.0)])
 
 
 @pytest.mark.parametrize(
@@ -159,8 +155,6 @@ def test_what_is_no_kernel_is_refused(given: Any, message: str) -> None:
     for make in (run, lambda kernel: M.Cycle([kernel]), lambda kernel: M.Gibbs([("x", kernel)])):
         with pytest.raises(ArgumentError, match=message):
             make(given)
-    with pytest.raises(ArgumentError, match="did you mean 'stretch'"):
-        M.Ensemble(["strech"])
 
 
 #: Ensembles have tests of their own, and so has `Tempered`, which learns its reference first.

@@ -70,7 +70,6 @@ def test_a_scaled_metric_is_a_change_of_variables() -> None:
 KERNELS = {
     "MALA": fixed(fm.mcmc.MALA, 0.8),
     "truncated": fixed(fm.mcmc.MALA, 0.9, truncate=0.7),
-    "Barker": fixed(fm.mcmc.Barker, 1.2),
     "OBABO": fixed(fm.mcmc.UnderdampedLangevin, 0.7, metropolis=True),
     "BAOAB": fixed(fm.mcmc.UnderdampedLangevin, 0.6, splitting="BAOAB", metropolis=True),
     "ABOBA": fixed(fm.mcmc.UnderdampedLangevin, 0.6, splitting="ABOBA", metropolis=True),
@@ -101,7 +100,6 @@ def test_steep_gradients_throw_no_chain_away(kernel: type) -> None:
     ("kernel", "rate"),
     [
         (fm.mcmc.MALA(), 0.574),
-        (fm.mcmc.Barker(), 0.4),
         (fm.mcmc.UnderdampedLangevin(), 0.9),
         (fm.mcmc.UnderdampedLangevin(metropolis=True), 0.9),
     ],
@@ -120,7 +118,6 @@ def test_step_sizes_follow_the_wanted_rate(kernel: fm.mcmc.Kernel, rate: float) 
 RUNS = {
     "MALA": fm.mcmc.MALA(),
     "ULA": fm.mcmc.ULA(tamed=True),
-    "Barker": fm.mcmc.Barker(),
     "BAOAB": fm.mcmc.UnderdampedLangevin(),
     "ABOBA": fm.mcmc.UnderdampedLangevin(splitting="ABOBA", metropolis=True),
 }
@@ -175,8 +172,8 @@ def test_targets_of_all_forms_serve(kernel: fm.mcmc.Kernel, make: Make) -> None:
 @pytest.mark.parametrize(
     ("kernel", "options", "what"),
     [
-        (fm.mcmc.Barker, {"step_size": 0}, "step_size"),
-        (fm.mcmc.Barker, {"target_accept": 1.0}, "target_accept"),
+        (fm.mcmc.MALA, {"step_size": 0}, "step_size"),
+        (fm.mcmc.MALA, {"target_accept": 1.0}, "target_accept"),
         (fm.mcmc.UnderdampedLangevin, {"friction": -1}, "friction"),
         (fm.mcmc.UnderdampedLangevin, {"friction": True}, "friction"),
         (fm.mcmc.UnderdampedLangevin, {"splitting": "BAO"}, "splitting"),

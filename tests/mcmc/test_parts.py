@@ -130,7 +130,7 @@ def test_warnings_are_about_all_chains() -> None:
         ({"part": (0, 2), "pool": True}, "give pool=False, or store= or checkpoint="),
         ({"part": (0, 2), "max_time": 3.0}, "max_time: given, which applies to all chains"),
         ({"store": "x", "max_time": 3.0}, "max_time: given with store=; sections of chains"),
-        ({"part": (0, 2), "kernel": "stretch"}, "moves all chains together"),
+        ({"part": (0, 2), "kernel": "de"}, "moves all chains together"),
         ({"part": (0, 7)}, "this part is empty"),
         ({"part": (2, 2)}, "part"),
         ({"part": (0, 2), "shards": "points"}, "shards: 'points' given"),

@@ -336,7 +336,7 @@ def test_nan_after_the_warm_up_is_counted() -> None:
 
 def test_walkers_are_judged_by_their_autocorrelation_time() -> None:
     with pytest.warns(ConvergenceWarning, match="fewer than 50 autocorrelation times"):
-        s = run(kernel=fm.mcmc.Stretch(), n_chains=16)
+        s = run(kernel=fm.mcmc.DE(), n_chains=16)
     assert len(s.warnings) == 1
 
 

@@ -107,7 +107,7 @@ KERNELS: list[tuple[Any, dict[str, Any]]] = [
     (fm.mcmc.MALA(), {}),
     (fm.mcmc.RWM(), {"thin": 7, "n_draws": 20}),
     (fm.mcmc.Tempered(fm.mcmc.RWM()), {"n_warmup": 60}),
-    (fm.mcmc.Stretch(), {"n_chains": 6, "pool": False}),
+    (fm.mcmc.DE(), {"n_chains": 6, "pool": False}),
     (fm.mcmc.DE(n_walkers=6), {"n_chains": 18}),
     (fm.mcmc.NUTS(), {"stop": StopWhen(ess=100, rhat=None, every=40), "n_draws": 400}),
     (fm.mcmc.NUTS(), {"stop": StopWhen(ess=10**9, rhat=None, every=40), "pool": False}),

@@ -110,8 +110,8 @@ KERNELS = [
         [("a", fm.mcmc.MALA()), ("b", fm.mcmc.Conditional(lambda x, rng: rng.normal()))],
         blocks={"a": 0, "b": 1},
     ),
-    fm.mcmc.Stretch(),
-    fm.mcmc.Ensemble([fm.mcmc.DE(), fm.mcmc.DESnooker()], n_walkers=6),
+    fm.mcmc.DE(),
+    fm.mcmc.DE(snooker=0.5, n_walkers=6),
 ]
 
 
@@ -350,7 +350,7 @@ def test_wide_kernels_send_points_to_many_workers(threads: Any, counted: list[in
     counted.clear()
     many = fm.executor.Sharded(threads, n_workers=3)
     check(run(kernel=kernel, n_warmup=50, n_chains=2, executor=many), whole)
-    check(run(kernel="stretch", executor=threads), run(kernel="stretch"))
+    check(run(kernel="de", executor=threads), run(kernel="de"))
     assert not counted
     apart = {"kernel": fm.mcmc.DE(n_walkers=8), "n_chains": 24}
     check(run(**apart, executor=threads), run(**apart))

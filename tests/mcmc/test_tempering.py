@@ -48,7 +48,7 @@ def finished(run: Run, stats: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("inner", [mcmc.RWM(), mcmc.MALA(), mcmc.Repeat(mcmc.RWM(), 2)])
+@pytest.mark.parametrize("inner", [mcmc.RWM(), mcmc.MALA(), mcmc.Cycle(["rwm", "rwm"])])
 def test_both_modes_and_the_evidence_are_found(inner: Any) -> None:
     kernel = mcmc.Tempered(inner, reference=WIDE, n_temperatures=6)
     start = np.random.default_rng(1).normal(size=(8, 1))

@@ -64,7 +64,7 @@ def test_forgotten_pages_are_in_their_file(mode: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dim", "kernel", "n_chains", "n_draws"),
     [(50, "rwm", 4, 100_000), (2, "rwm", 2, 5_000_000), (20, "rwm", 512, 2000),
-     (10, "stretch", 64, 32_000)],
+     (10, "de", 64, 32_000)],
 )  # fmt: skip
 def test_a_run_on_the_disk_needs_little_memory(
     dim: int, kernel: str, n_chains: int, n_draws: int, tmp_path: Path

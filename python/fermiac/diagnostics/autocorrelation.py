@@ -23,7 +23,7 @@ WINDOW = 5.0
 def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None = None) -> Any:
     r"""Estimate the integrated autocorrelation time of the walkers of an ensemble.
 
-    The walkers of `fermiac.mcmc.Stretch` and other ensemble kernels depend on each other, so that
+    The walkers of `fermiac.mcmc.DE` depend on each other, so that
     R-hat and `ess`, which compare independent chains, are invalid for them. The variance of an
     average over a run of n transitions is that of n / τ independent ensembles.
 
@@ -68,7 +68,7 @@ def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None
     >>> import fermiac as fm
     >>> s = fm.mcmc.sample(
     ...     fm.targets.law_density(fm.distributions.Normal([0.0, 0.0])),
-    ...     kernel=fm.mcmc.Stretch(), n_chains=16, n_draws=5000, rng=0,
+    ...     kernel=fm.mcmc.DE(), n_chains=16, n_draws=5000, rng=0,
     ... )
     >>> tau = fm.diagnostics.autocorr_time(s.draws)
     >>> tau.shape, bool((tau < 50).all())

@@ -156,9 +156,8 @@ def sample(
         Further keyword arguments of `log_density` and `gradient`.
     kernel : Kernel or str, default NUTS()
         The kernel of the chains, or the name of one with default settings: ``"nuts"``,
-        ``"walnuts"``, ``"chees"``, ``"hmc"``, ``"mala"``, ``"barker"``, ``"underdamped"``,
-        ``"mclmc"``, ``"ula"``, ``"rwm"``, ``"slice"``, ``"stretch"``, ``"de"`` or
-        ``"de_snooker"``.
+        ``"walnuts"``, ``"chees"``, ``"hmc"``, ``"mala"``, ``"underdamped"``, ``"mclmc"``,
+        ``"ula"``, ``"rwm"``, ``"slice"`` or ``"de"``.
     init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"`` draws each coordinate uniformly from (-2, 2), up to
         100 times if the density is 0, and replaces hopeless starts (see the notes). ``"mode"``
@@ -590,7 +589,7 @@ def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
     if kernel.needs_gradient and not target.has_gradient:
         raise ArgumentError(
             f"kernel: {type(kernel).__name__} needs the gradient of the log-density; "
-            f"{WITH_GRADIENT}, or use a kernel without gradients: kernel='slice' or 'stretch'"
+            f"{WITH_GRADIENT}, or use a kernel without gradients: kernel='slice' or 'de'"
         )
 
 

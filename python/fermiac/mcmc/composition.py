@@ -1,4 +1,4 @@
-"""Compositions of kernels: blocks that take turns, cycles, mixtures and repetitions."""
+"""Compositions of kernels: blocks that take turns, cycles and mixtures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, in_parts
 from fermiac.mcmc.python_kernel import as_kernel
 
-__all__ = ["Cycle", "Gibbs", "Mixture", "Repeat"]
+__all__ = ["Cycle", "Gibbs", "Mixture"]
 
 Array = NDArray[np.float64]
 
@@ -122,7 +122,8 @@ class Gibbs(Composite):
     weights : sequence of float, optional
         The weights of the random scan; equal by default.
     sweeps : int, default 1
-        The number of scans in a transition.
+        The number of scans in a transition. A kernel of the whole point is repeated by one block,
+        ``Gibbs([("x", kernel)], blocks={"x": slice(None)}, sweeps=10)``.
     overlap : bool, default False
         Whether blocks may share coordinates.
 
@@ -348,46 +349,6 @@ class Mixture(Composite):
     def _settings(self) -> dict[str, Any]:
         kernels = [[kernel._settings(), weight] for kernel, weight in self.kernels]
         return {"kernel": "Mixture", "kernels": kernels}
-
-
-@dataclass(frozen=True, eq=False)
-class Repeat(Composite):
-    """Several transitions of a kernel that count as one.
-
-    Parameters
-    ----------
-    repeated : Kernel or str
-    times : int
-        The number of transitions.
-
-    Raises
-    ------
-    ArgumentError
-        If `times` is not a whole number of at least 1.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> kernel = fm.mcmc.Repeat(fm.mcmc.RWM(), 10)
-    >>> law = fm.distributions.Normal([0.0, 1.0])
-    >>> s = fm.mcmc.sample(law, kernel=kernel, n_draws=2000, rng=0)
-    >>> s.draws.shape
-    (4, 2000, 2)
-    """
-
-    repeated: Any
-    times: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "repeated", as_kernel(self.repeated))
-        whole("times", self.times, 1, 2**31)
-        self._combine([self.repeated])
-
-    def _scan(self) -> dict[str, Any]:
-        return {"scan": "systematic", "weights": [], "sweeps": self.times}
-
-    def _parts(self, dim: int, names: Sequence[str] | None) -> list[tuple[str, Any, Kernel]]:
-        return _whole_points([self.repeated], dim)
 
 
 def _whole_points(kernels: Sequence[Kernel], dim: int) -> list[tuple[str, Any, Kernel]]:

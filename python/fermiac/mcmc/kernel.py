@@ -36,15 +36,12 @@ KernelName: TypeAlias = Literal[
     "walnuts",
     "chees",
     "mala",
-    "barker",
     "underdamped",
     "mclmc",
     "ula",
     "rwm",
     "slice",
-    "stretch",
     "de",
-    "de_snooker",
     "tempered",
 ]
 #: The name of a kernel in the core, and its options.

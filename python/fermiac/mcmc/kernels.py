@@ -9,13 +9,13 @@ from fermiac._base.calls import public_class
 from fermiac._base.strategies import Strategies
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.chees import ChEES
-from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
+from fermiac.mcmc.composition import Cycle, Gibbs, Mixture
 from fermiac.mcmc.conditional import Conditional
 from fermiac.mcmc.discrete import Discrete
-from fermiac.mcmc.ensemble import DE, DESnooker, Ensemble, Stretch
+from fermiac.mcmc.ensemble import DE
 from fermiac.mcmc.hamiltonian import HMC, NUTS, WALNUTS
 from fermiac.mcmc.kernel import Kernel
-from fermiac.mcmc.metropolis import MALA, RWM, ULA, Barker
+from fermiac.mcmc.metropolis import MALA, RWM, ULA
 from fermiac.mcmc.microcanonical import MCLMC
 from fermiac.mcmc.slice import EllipticalSlice, Slice
 from fermiac.mcmc.tempering import Tempered
@@ -30,19 +30,14 @@ __all__ = [
     "RWM",
     "ULA",
     "WALNUTS",
-    "Barker",
     "ChEES",
     "Conditional",
     "Cycle",
-    "DESnooker",
     "Discrete",
     "EllipticalSlice",
-    "Ensemble",
     "Gibbs",
     "Mixture",
-    "Repeat",
     "Slice",
-    "Stretch",
     "Tempered",
     "UnderdampedLangevin",
 ]
@@ -54,23 +49,18 @@ KERNELS: dict[str, type[Kernel]] = {
     "walnuts": WALNUTS,
     "chees": ChEES,
     "mala": MALA,
-    "barker": Barker,
     "underdamped": UnderdampedLangevin,
     "mclmc": MCLMC,
     "ula": ULA,
     "rwm": RWM,
     "slice": Slice,
     "elliptical_slice": EllipticalSlice,
-    "stretch": Stretch,
     "de": DE,
-    "de_snooker": DESnooker,
-    "ensemble": Ensemble,
     "conditional": Conditional,
     "discrete": Discrete,
     "gibbs": Gibbs,
     "cycle": Cycle,
     "mixture": Mixture,
-    "repeat": Repeat,
     "tempered": Tempered,
 }
 for _kind in KERNELS.values():

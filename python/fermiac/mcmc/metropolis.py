@@ -1,4 +1,4 @@
-"""Metropolis kernels: random walks, Langevin steps, and Barker's proposal."""
+"""Metropolis kernels: random walks and Langevin steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from fermiac._base.validate import positive, probability, yes
 from fermiac.mcmc.kernel import GradientKernel, Kernel, Oracles, Spec, metric_spec
 
-__all__ = ["MALA", "RWM", "ULA", "Barker"]
+__all__ = ["MALA", "RWM", "ULA"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,50 +185,3 @@ class ULA(GradientKernel):
             "corrected": False,
             "drift": ("tamed" if self.tamed else "plain", 0.0),
         }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Barker(GradientKernel):
-    r"""Metropolis steps with Barker's proposal: noise whose signs follow the gradient.
-
-    With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
-    :math:`y = x + L (b_i w_i)_i`, where :math:`b_i` is 1 with probability
-    :math:`1 / (1 + e^{-w_i F_i})`, else -1. A large gradient changes the signs of a step but not
-    its length. The kernel therefore tolerates unbounded gradients, and step sizes that are far too
-    large, better than `MALA`. If both work well, it mixes more slowly.
-
-    Parameters
-    ----------
-    step_size : float, optional
-        √h, in the units of the metric; by default it is adapted to `target_accept`.
-    target_accept : float, default 0.4
-        The acceptance rate to which the step size is adapted.
-    metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
-        As in `MALA`.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is outside its domain.
-
-    References
-    ----------
-    .. [1] S. Livingstone, G. Zanella, "The Barker proposal: combining robustness and efficiency in
-       gradient-based MCMC", Journal of the Royal Statistical Society B, 2022,
-       doi:10.1111/rssb.12482.
-    .. [2] J. Vogrinc, S. Livingstone, G. Zanella, "Optimal design of the Barker proposal and other
-       locally balanced Metropolis–Hastings algorithms", Biometrika, 2023, arXiv:2201.01123.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> law = fm.distributions.Normal([0.0, 1.0])
-    >>> s = fm.mcmc.sample(law, kernel=fm.mcmc.Barker(), n_draws=2000, rng=0)
-    >>> s.draws.shape
-    (4, 2000, 2)
-    """
-
-    target_accept: float = 0.4
-
-    def _spec(self, dim: int, oracles: Oracles) -> Spec:
-        return "barker", {"tuning": self._tuning(dim)}

@@ -44,11 +44,6 @@ pub struct Ensemble {
 /// (2008).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Move {
-    /// To a + z (x - a), with the density of z proportional to 1/√z on [1/scale, scale].
-    Stretch {
-        /// The largest factor.
-        scale: f64,
-    },
     /// To x + g (a - b), with g = factor (1 + spread ξ), or 1 + spread ξ with probability `jump`.
     Difference {
         /// The mean of g.
@@ -162,7 +157,6 @@ impl Move {
     /// The number of walkers of the other half that it uses.
     pub fn n_others(self) -> usize {
         match self {
-            Self::Stretch { .. } => 1,
             Self::Difference { .. } => 2,
             Self::Snooker { .. } => 3,
         }
@@ -170,17 +164,7 @@ impl Move {
 
     /// Writes a proposal for `x` to `y`. Returns its term in the logarithm of the Metropolis ratio.
     fn propose(self, x: &[f64], y: &mut [f64], others: &Others<'_>, stream: &mut Stream) -> f64 {
-        let power = x.len() as f64 - 1.0;
         match self {
-            Self::Stretch { scale } => {
-                let root = (scale - 1.0) * stream.uniform() + 1.0;
-                let z = root * root / scale;
-                let [a] = others.draw(stream);
-                for ((y, x), a) in y.iter_mut().zip(x).zip(a) {
-                    *y = a + z * (x - a);
-                }
-                power * ln(z)
-            }
             Self::Difference { factor, spread, jump } => {
                 let factor = if stream.uniform() < jump { 1.0 } else { factor };
                 let g = factor * (1.0 + spread * stream.normal());
@@ -203,7 +187,7 @@ impl Move {
                 for ((y, x), a) in y.iter_mut().zip(x).zip(a) {
                     *y = x + t * (x - a);
                 }
-                power * ln((1.0 + t).abs())
+                (x.len() as f64 - 1.0) * ln((1.0 + t).abs())
             }
         }
     }

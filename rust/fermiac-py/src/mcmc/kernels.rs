@@ -6,7 +6,7 @@ use crate::common::error::check;
 use crate::targets::distributions::Law;
 use fermiac_base::linalg::Cholesky;
 use fermiac_mcmc::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
-use fermiac_mcmc::proposals::{Barker, Drift, Langevin, RandomWalk};
+use fermiac_mcmc::proposals::{Drift, Langevin, RandomWalk};
 use fermiac_mcmc::{
     Block, Chees, CheesOptions, Criterion, Direction, Discrete, DiscreteOptions, EllipticalSlice,
     Ensemble, ExactDraw, Gibbs, Hmc, Length, Metropolized, Microcanonical, MicrocanonicalOptions,
@@ -26,7 +26,6 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> Made {
     let make = match name.as_str() {
         "rwm" => random_walk,
         "langevin" => langevin,
-        "barker" => barker,
         "underdamped" => underdamped,
         "mclmc" => microcanonical,
         "hmc" => hmc,
@@ -119,11 +118,6 @@ fn langevin(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     Ok(Box::new(if corrected { kernel } else { kernel.uncorrected() }))
 }
 
-fn barker(options: &Bound<'_, PyAny>, dim: usize) -> Made {
-    let Tuning(step, metric) = entry(options, "tuning")?;
-    Ok(Box::new(Metropolized::new(Barker::new(dim), step, metric.scale(dim))))
-}
-
 fn underdamped(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     let part = |letter: char| match letter {
         'A' => Ok(SplittingStep::A),
@@ -203,7 +197,6 @@ fn elliptical_slice(options: &Bound<'_, PyAny>, _dim: usize) -> Made {
 fn ensemble(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     let step = |(name, numbers, weight): (String, Vec<f64>, f64)| {
         let step = match (name.as_str(), &numbers[..]) {
-            ("stretch", &[scale]) => Move::Stretch { scale },
             ("difference", &[factor, spread, jump]) => Move::Difference { factor, spread, jump },
             ("snooker", &[factor]) => Move::Snooker { factor },
             (other, _) => return Err(unknown("move", other)),
