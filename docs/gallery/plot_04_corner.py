@@ -10,7 +10,9 @@ import numpy as np
 import fermiac as fm
 
 x = np.linspace(0, 10, 60)
-y = 2 * np.exp(-0.5 * ((x - 4) / 0.8) ** 2) + 0.3 * np.random.default_rng(1).normal(size=60)
+y = 2 * np.exp(-0.5 * ((x - 4) / 0.8) ** 2) + 0.3 * np.random.default_rng(1).normal(
+    size=60
+)
 
 
 def log_likelihood(t):

@@ -27,7 +27,9 @@ for degree in range(6):
     exact.append(law.log_density(y[None])[0])
 
 fig, ax = plt.subplots(layout="constrained")
-values, errors = zip(*((r.log_evidence, r.log_evidence_stderr) for r in found), strict=True)
+values, errors = zip(
+    *((r.log_evidence, r.log_evidence_stderr) for r in found), strict=True
+)
 ax.errorbar(range(6), values, errors, fmt="o", label="nested sampling")
 ax.plot(range(6), exact, "k_", markersize=20, label="closed form")
 ax.set(xlabel="degree", ylabel="log Z")

@@ -2,8 +2,8 @@
 Two distant modes by tempering
 ==============================
 
-Plain chains stay in the mode where they start, and no diagnostic shows it. Tempered chains find the
-right share of each mode.
+Plain chains stay in the mode where they start, and no diagnostic shows it. Tempered
+chains find the right share of each mode.
 """
 
 import matplotlib.pyplot as plt
@@ -22,5 +22,7 @@ line = np.linspace(-10, 10, 400)
 density = 0.7 * np.exp(-0.5 * (line + 6) ** 2) + 0.3 * np.exp(-0.5 * (line - 6) ** 2)
 ax.plot(line, density / np.sqrt(2 * np.pi), "k", label="target")
 for s, label in ((plain, "MALA"), (good, "tempered MALA")):
-    ax.hist(s.draws[..., 0].ravel(), bins=100, density=True, histtype="step", label=label)
+    ax.hist(
+        s.draws[..., 0].ravel(), bins=100, density=True, histtype="step", label=label
+    )
 ax.legend()

@@ -2,7 +2,8 @@
 Energies of Hamiltonian chains
 ==============================
 
-Changes of the energy between draws, compared with the spread of the energy that they must explore.
+Changes of the energy between draws, compared with the spread of the energy that they
+must explore.
 """
 
 import fermiac as fm

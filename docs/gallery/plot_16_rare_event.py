@@ -2,7 +2,8 @@
 A rare event
 ============
 
-Relative errors of P(X > t) by importance sampling and by plain Monte Carlo, 20,000 points each.
+Relative errors of P(X > t) by importance sampling and by plain Monte Carlo, 20,000
+points each.
 """
 
 import warnings
@@ -25,7 +26,10 @@ with warnings.catch_warnings():
 fig, ax = plt.subplots(layout="constrained")
 for e, label in zip(found, ("importance sampling", "plain Monte Carlo"), strict=True):
     ax.semilogy(
-        limits, np.where(e.mean > 0, e.stderr / stats.norm.sf(limits), np.nan), "o-", label=label
+        limits,
+        np.where(e.mean > 0, e.stderr / stats.norm.sf(limits), np.nan),
+        "o-",
+        label=label,
     )
 ax.set(xlabel="t", ylabel="standard error / probability")
 ax.legend()

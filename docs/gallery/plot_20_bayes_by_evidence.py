@@ -20,5 +20,7 @@ def log_density(x):
     return law.log_density(x) - 0.5 * ((sag - 55) / 2) ** 2
 
 
-z = fm.importance.evidence(log_density, law, names=["stiffness / GPa", "width / mm"], rng=0)
+z = fm.importance.evidence(
+    log_density, law, names=["stiffness / GPa", "width / mm"], rng=0
+)
 z.sample.plot_pairs()

@@ -11,7 +11,9 @@ import fermiac as fm
 
 net = fm.walks.Graph.from_networkx(nx.les_miserables_graph())
 walks = {
-    label: fm.walks.walk(net, kernel, "mhrw", n_steps=20_000, burn_in=0, record="path", rng=0)
+    label: fm.walks.walk(
+        net, kernel, "mhrw", n_steps=20_000, burn_in=0, record="path", rng=0
+    )
     for label, kernel in {
         "plain": "none",
         "history-driven": "hdt",

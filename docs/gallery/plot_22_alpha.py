@@ -18,6 +18,8 @@ fig, ax = plt.subplots(layout="constrained")
 for kernel, base in (("srrw", "mhrw"), ("hdt", "mhda")):
     v = [fm.walks.asymptotic_variance(graph, f, kernel, base, alpha=a) for a in alphas]
     ax.loglog(alphas, v, "o-", label=f"{kernel} on {base}")
-ax.axhline(fm.walks.asymptotic_variance(graph, f, "none", "mhrw"), color="grey", label="plain")
+ax.axhline(
+    fm.walks.asymptotic_variance(graph, f, "none", "mhrw"), color="grey", label="plain"
+)
 ax.set(xlabel="alpha", ylabel="asymptotic variance")
 ax.legend()

@@ -16,7 +16,9 @@ best = loss.minimum()
 
 fig, ax = plt.subplots(layout="constrained")
 for kernel, options in (("none", {}), ("srrw", {"alpha": 5.0})):
-    o = fm.walks.optimize(loss, graph, kernel=kernel, n_tokens=64, n_steps=50_000, rng=0, **options)
+    o = fm.walks.optimize(
+        loss, graph, kernel=kernel, n_tokens=64, n_steps=50_000, rng=0, **options
+    )
     square = (o.distance(best) ** 2).mean(axis=0)
     ax.loglog(o.trace.steps, square, label=kernel)
 ax.set(xlabel="steps", ylabel="mean square distance")

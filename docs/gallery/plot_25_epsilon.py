@@ -2,7 +2,8 @@
 The posterior of epsilon
 ========================
 
-An attack that is right for 400 of 500 members and 400 of 500 others, against a claim of 1.5.
+An attack that is right for 400 of 500 members and 400 of 500 others, against a claim of
+1.5.
 """
 
 import fermiac as fm

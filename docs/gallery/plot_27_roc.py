@@ -2,7 +2,8 @@
 The ROC curve of an attack
 ==========================
 
-Scores of members and others, the chosen threshold, and the limit of a private mechanism.
+Scores of members and others, the chosen threshold, and the limit of a private
+mechanism.
 """
 
 import fermiac as fm

@@ -9,10 +9,18 @@ import matplotlib.pyplot as plt
 
 import fermiac as fm
 
-m = fm.score.GaussianMixture([0.5, 0.3, 0.2], [[0, 0], [3, 1], [-2, 3]], [0.25, 0.1, 0.3])
+m = fm.score.GaussianMixture(
+    [0.5, 0.3, 0.2], [[0, 0], [3, 1], [-2, 3]], [0.25, 0.1, 0.3]
+)
 x = fm.score.sample(m, 2000, n_steps=30, sigma_range=(0.02, 20), rng=0).draws
 t = fm.score.svdd(
-    m, lambda x: 2 * x[:, 0], 2000, n_steps=30, sigma_range=(0.02, 20), n_candidates=8, rng=0
+    m,
+    lambda x: 2 * x[:, 0],
+    2000,
+    n_steps=30,
+    sigma_range=(0.02, 20),
+    n_candidates=8,
+    rng=0,
 )
 
 fig, ax = plt.subplots(layout="constrained")

@@ -2,8 +2,8 @@
 A failure probability
 =====================
 
-The series system of four branches: the levels of subset simulation, the regions found, and the
-probabilities from subset simulation and from the final sample.
+The series system of four branches: the levels of subset simulation, the regions found,
+and the probabilities from subset simulation and from the final sample.
 """
 
 import matplotlib.pyplot as plt
@@ -35,7 +35,10 @@ for region in p.regions:
     a, b = region["point"]
     left.plot(a, b, "k*", markersize=12)
     left.annotate(
-        f"{100 * region['weight']:.0f} %", (a, b), xytext=(6, 6), textcoords="offset points"
+        f"{100 * region['weight']:.0f} %",
+        (a, b),
+        xytext=(6, 6),
+        textcoords="offset points",
     )
 left.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title="levels and regions")
 

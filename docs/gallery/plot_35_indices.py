@@ -2,7 +2,8 @@
 Sobol' indices of a beam
 ========================
 
-The shares of the inputs in the variance of a cantilever's displacement, with 95 % intervals.
+The shares of the inputs in the variance of a cantilever's displacement, with 95 %
+intervals.
 """
 
 import fermiac as fm

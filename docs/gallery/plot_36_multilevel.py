@@ -2,8 +2,8 @@
 Levels of a call option
 =======================
 
-The means and variances of the differences between levels of Euler steps, and the cost of each
-level.
+The means and variances of the differences between levels of Euler steps, and the cost
+of each level.
 """
 
 import numpy as np

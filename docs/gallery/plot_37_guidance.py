@@ -23,7 +23,9 @@ weights = np.exp(s.log_weights - s.log_weights.max())
 
 fig, ax = plt.subplots(layout="constrained")
 ax.hist(x[:, 0], bins, density=True, alpha=0.5, label="guidance")
-ax.hist(s.draws[:, 0], bins, density=True, weights=weights, alpha=0.5, label="sample_power")
+ax.hist(
+    s.draws[:, 0], bins, density=True, weights=weights, alpha=0.5, label="sample_power"
+)
 ax.plot(at, p / (p.sum() * (at[1] - at[0])), "k", label="exact")
 ax.set(xlabel="x", ylabel="density")
 ax.legend()

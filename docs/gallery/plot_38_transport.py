@@ -15,7 +15,9 @@ flow = fm.score.ExactInterpolant(first, last, fm.score.Interpolant(latent="sine"
 x0 = first.sample(60, rng=0)
 
 fig, axes = plt.subplots(1, 2, layout="constrained", sharey=True)
-for ax, diffusion, title in zip(axes, (None, 0.3), ("without noise", "with noise"), strict=True):
+for ax, diffusion, title in zip(
+    axes, (None, 0.3), ("without noise", "with noise"), strict=True
+):
     path = fm.score.transport(flow, x0, 60, diffusion, return_trajectory=True, rng=1)
     ax.plot(*path.transpose(2, 0, 1), "-", color="0.7", linewidth=0.5)
     ax.plot(*path[0].T, ".", *path[-1].T, ".", markersize=3)

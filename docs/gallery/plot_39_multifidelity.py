@@ -2,7 +2,8 @@
 A costly model and two cheap ones
 =================================
 
-The error of a mean at equal cost, with the costly model alone and with two cheap models as well.
+The error of a mean at equal cost, with the costly model alone and with two cheap models
+as well.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,8 @@
 The distribution of a permutation test
 ======================================
 
-The means after all 32,768 sign flips of Darwin's fifteen pairs of plants, and the observed mean.
+The means after all 32,768 sign flips of Darwin's fifteen pairs of plants, and the
+observed mean.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,9 @@
 A trained sampler
 =================
 
-The components that a call has fitted along a curved ridge. The same sampler is then used for a
-neighbouring ridge, and its estimate is compared with that of a newly trained sampler.
+The components that a call has fitted along a curved ridge. The same sampler is then
+used for a neighbouring ridge, and its estimate is compared with that of a newly trained
+sampler.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,8 @@
 Sobol' points
 =============
 
-Random and scrambled Sobol' points of the square, and the same points under a normal law.
+Random and scrambled Sobol' points of the square, and the same points under a normal
+law.
 """
 
 import matplotlib.pyplot as plt
@@ -11,9 +12,14 @@ import numpy as np
 import fermiac as fm
 
 n = 256
-law = fm.distributions.MultivariateNormal(np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]]))
+law = fm.distributions.MultivariateNormal(
+    np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])
+)
 square = fm.distributions.Uniform([0.0, 0.0], [1.0, 1.0])
-kinds = {"random": square.sample(n, rng=0), "Sobol', scrambled": fm.random.sobol(n, 2, rng=0)}
+kinds = {
+    "random": square.sample(n, rng=0),
+    "Sobol', scrambled": fm.random.sobol(n, 2, rng=0),
+}
 
 fig, axes = plt.subplots(2, 2, layout="constrained", figsize=(7, 7))
 for (top, bottom), (name, u) in zip(axes.T, kinds.items(), strict=True):

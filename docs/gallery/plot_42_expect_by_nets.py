@@ -2,8 +2,8 @@
 Expectations and an evidence by nets
 ====================================
 
-Errors of a mean and of an evidence with random and with Sobol' points, against the number of
-evaluations.
+Errors of a mean and of an evidence with random and with Sobol' points, against the
+number of evaluations.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,9 @@ start = fm.distributions.MultivariateNormal(np.zeros(4), 4 * np.eye(4))
 
 def mean(n, points, seed):
     f = lambda x: np.exp(0.4 * x.sum(axis=1))  # noqa: E731
-    return fm.importance.expect(f, law, n=n, points=points, rng=seed).mean - np.exp(0.32)
+    return fm.importance.expect(f, law, n=n, points=points, rng=seed).mean - np.exp(
+        0.32
+    )
 
 
 def evidence(n, points, seed):

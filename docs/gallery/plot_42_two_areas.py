@@ -2,7 +2,8 @@
 Two models on the same examples
 ===============================
 
-ROC curves of two models, and the difference of their areas as the examples grow in number.
+ROC curves of two models, and the difference of their areas as the examples grow in
+number.
 """
 
 import matplotlib.pyplot as plt
@@ -19,8 +20,12 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for scores, label in ((old, "old"), (new, "new")):
     falling = np.argsort(-scores[:400])
     rates = [np.cumsum(y[:400][falling] == k) / 200 for k in (0, 1)]
-    left.step(*rates, label=f"{label}, {fm.evaluate.auc(y[:400], scores[:400]).auc:.3f}")
-left.set(xlabel="false-positive rate", ylabel="true-positive rate", title="400 examples")
+    left.step(
+        *rates, label=f"{label}, {fm.evaluate.auc(y[:400], scores[:400]).auc:.3f}"
+    )
+left.set(
+    xlabel="false-positive rate", ylabel="true-positive rate", title="400 examples"
+)
 left.set_aspect("equal")
 left.legend(loc="lower right")
 
@@ -28,7 +33,8 @@ sizes = (100, 200, 400, 1000, 2000, 4000)
 for i, n in enumerate(sizes):
     d = fm.evaluate.auc_difference(y[:n], new[:n], old[:n])
     a = fm.evaluate.auc(y[:n], np.stack([new[:n], old[:n]], axis=1))
-    apart = 1.96 * np.hypot(*a.stderr)  # as if the models were judged on different examples
+    # As if the models were judged on different examples.
+    apart = 1.96 * np.hypot(*a.stderr)
     right.errorbar(
         i - 0.08,
         d.difference,

@@ -2,9 +2,9 @@
 Is the sampler right?
 =====================
 
-Ranks of parameters among the draws of a right sampler and of a sampler with too narrow draws. The
-band of the distribution function contains that of a right sampler with probability 95 %. The band
-of the histogram contains each count with this probability.
+Ranks of parameters among the draws of a right sampler and of a sampler with too narrow
+draws. The band of the distribution function contains that of a right sampler with
+probability 95 %. The band of the histogram contains each count with this probability.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,9 @@
 Parameters of a simulator
 =========================
 
-A predator and its prey after Lotka and Volterra, with noisy counts at ten times. Each round of
-sequential approximate Bayesian computation accepts simulations that are closer to the counts.
+A predator and its prey after Lotka and Volterra, with noisy counts at ten times. Each
+round of sequential approximate Bayesian computation accepts simulations that are closer
+to the counts.
 """
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,8 @@ import numpy as np
 import fermiac as fm
 
 
-def predator_prey(theta, stream):  # prey grow at theta[0], predators at theta[1] for each prey
+# Prey grow at theta[0], predators at theta[1] for each prey.
+def predator_prey(theta, stream):
     x, y, counts = 1.0, 0.5, []
     for step in range(150):
         x, y = x + 0.1 * x * (theta[0] - y), y + 0.1 * y * (theta[1] * x - 1.0)
@@ -22,9 +24,14 @@ def predator_prey(theta, stream):  # prey grow at theta[0], predators at theta[1
     return np.array(counts) + 0.2 * stream.normal(20)
 
 
-prior = {"growth": fm.distributions.Uniform(0.0, 3.0), "food": fm.distributions.Uniform(0.0, 3.0)}
+prior = {
+    "growth": fm.distributions.Uniform(0.0, 3.0),
+    "food": fm.distributions.Uniform(0.0, 3.0),
+}
 observed = predator_prey([1.0, 1.0], fm.random.Stream(3))
-s = fm.sbi.abc_smc(predator_prey, prior, observed, 500, scale="none", min_acceptance=0.2, rng=0)
+s = fm.sbi.abc_smc(
+    predator_prey, prior, observed, 500, scale="none", min_acceptance=0.2, rng=0
+)
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 left.semilogy([r["epsilon"] for r in s.rounds], "o-", label="distance")

@@ -25,12 +25,18 @@ s = fm.score.measure(model, lambda i: x[i], range(64), 10, noise=0.1, rng=0)
 others = np.argsort(fm.random.Stream(3).uniform((64,)))[:10]
 
 fig, axes = plt.subplots(2, 1, figsize=(6, 2.6), layout="constrained")
-for ax, picked, name in zip(axes, (s.chosen, others), ("chosen", "random"), strict=True):
+for ax, picked, name in zip(
+    axes, (s.chosen, others), ("chosen", "random"), strict=True
+):
     tiles = [x]
     for n in (2, 5, 10):
-        law, _ = fm.score.Linear(np.eye(64)[picked[:n]], 0.1).posterior_of(model, x[picked[:n]])
+        law, _ = fm.score.Linear(np.eye(64)[picked[:n]], 0.1).posterior_of(
+            model, x[picked[:n]]
+        )
         shown = np.zeros(64)
         shown[picked[:n]] = x[picked[:n]]
         tiles += [shown, law.weights @ law.means]
     fm.plotting.plot_images(np.array(tiles), (8, 8), ax, n_columns=7, limits=(-1, 1))
-    ax.set_title(f"{name}: image; 2, 5, 10 pixels (on grey) and the mean given them", fontsize=9)
+    ax.set_title(
+        f"{name}: image; 2, 5, 10 pixels (on grey) and the mean given them", fontsize=9
+    )

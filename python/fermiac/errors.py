@@ -123,7 +123,9 @@ class BudgetExhausted(FermiacError, RuntimeError):
     Examples
     --------
     >>> import fermiac as fm
-    >>> mechanism = fm.privacy.LaplaceAnswers(1000, epsilon=1.0, budget=1, on_exhausted="raise")
+    >>> mechanism = fm.privacy.LaplaceAnswers(
+    ...     1000, epsilon=1.0, budget=1, on_exhausted="raise"
+    ... )
     >>> answer = mechanism.query_means(0.5)
     >>> mechanism.query_means(0.5)
     Traceback (most recent call last):
@@ -143,7 +145,9 @@ class TargetError(FermiacError, RuntimeError, ValueError):
     Examples
     --------
     >>> import fermiac as fm
-    >>> fm.importance.expect(lambda x: x[:, 0] * float("nan"), fm.distributions.Normal(), rng=0)
+    >>> fm.importance.expect(
+    ...     lambda x: x[:, 0] * float("nan"), fm.distributions.Normal(), rng=0
+    ... )
     Traceback (most recent call last):
         ...
     fermiac.errors.TargetError: ...
@@ -213,7 +217,9 @@ class WorkerError(FermiacError, RuntimeError):
     >>> import fermiac as fm
     >>> pool = ThreadPoolExecutor(1)
     >>> pool.shutdown()
-    >>> fm.importance.expect(lambda x: x[:, 0], fm.distributions.Normal(), executor=pool, rng=0)
+    >>> fm.importance.expect(
+    ...     lambda x: x[:, 0], fm.distributions.Normal(), executor=pool, rng=0
+    ... )
     Traceback (most recent call last):
         ...
     fermiac.errors.WorkerError: ...
@@ -283,7 +289,11 @@ class ConvergenceWarning(FermiacWarning):
     >>> with warnings.catch_warnings(record=True) as given:
     ...     warnings.simplefilter("always")
     ...     s = fm.mcmc.sample(
-    ...         fm.distributions.Normal([0.0, 0.0]), kernel="rwm", n_warmup=100, n_draws=100, rng=0
+    ...         fm.distributions.Normal([0.0, 0.0]),
+    ...         kernel="rwm",
+    ...         n_warmup=100,
+    ...         n_draws=100,
+    ...         rng=0,
     ...     )
     >>> given[0].category.__name__
     'ConvergenceWarning'
@@ -321,7 +331,11 @@ class HeavyTailWarning(WeightWarning):
     >>> with warnings.catch_warnings(record=True) as given:
     ...     warnings.simplefilter("always")
     ...     e = fm.importance.expect(
-    ...         lambda x: x[:, 0] > 3.0, fm.distributions.Normal(), n=3000, method="mc", rng=0
+    ...         lambda x: x[:, 0] > 3.0,
+    ...         fm.distributions.Normal(),
+    ...         n=3000,
+    ...         method="mc",
+    ...         rng=0,
     ...     )
     >>> given[-1].category.__name__
     'HeavyTailWarning'

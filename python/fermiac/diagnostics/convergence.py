@@ -261,7 +261,8 @@ def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
     Examples
     --------
     >>> import fermiac as fm
-    >>> energy = fm.random.Stream(1).normal((4, 1000))  # Independent: changes of variance 2.
+    >>> # Independent: changes of variance 2.
+    >>> energy = fm.random.Stream(1).normal((4, 1000))
     >>> bool(abs(fm.diagnostics.bfmi(energy) - 2).max() < 0.3)
     True
     """

@@ -81,7 +81,9 @@ class Product(BuiltInLaw):
     --------
     >>> import fermiac as fm
     >>> d = fm.distributions
-    >>> d.Product([d.Normal(), d.Gamma(2.0), d.MultivariateNormal([0, 0], [[1, 0], [0, 1]])]).dim
+    >>> d.Product(
+    ...     [d.Normal(), d.Gamma(2.0), d.MultivariateNormal([0, 0], [[1, 0], [0, 1]])]
+    ... ).dim
     4
     """
 

@@ -316,7 +316,9 @@ def expect(
 
     Sobol' points, and the sampler of the first call:
 
-    >>> again = fm.importance.expect(f, law, n=4000, points="sobol", sampler=e.sampler, rng=1)
+    >>> again = fm.importance.expect(
+    ...     f, law, n=4000, points="sobol", sampler=e.sampler, rng=1
+    ... )
     >>> bool(np.all(again.stderr < e.stderr)), again.n_replicates
     (True, 31)
     """

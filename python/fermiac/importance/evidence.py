@@ -246,14 +246,18 @@ def evidence(
     --------
     >>> import numpy as np, fermiac as fm
     >>> law = fm.distributions.MultivariateNormal(np.zeros(2), 9 * np.eye(2))
-    >>> z = fm.importance.evidence(lambda x: -0.5 * ((x - 1) ** 2).sum(axis=1), law, n=5000, rng=0)
+    >>> z = fm.importance.evidence(
+    ...     lambda x: -0.5 * ((x - 1) ** 2).sum(axis=1), law, n=5000, rng=0
+    ... )
     >>> bool(abs(z.log_evidence - np.log(2 * np.pi)) < 5 * z.log_evidence_stderr)
     True
 
     A wider density with the sampler of the first, and Sobol' points:
 
     >>> wider = lambda x: -0.4 * ((x - 1) ** 2).sum(axis=1)
-    >>> y = fm.importance.evidence(wider, law, n=5000, sampler=z.sampler, points="sobol", rng=1)
+    >>> y = fm.importance.evidence(
+    ...     wider, law, n=5000, sampler=z.sampler, points="sobol", rng=1
+    ... )
     >>> bool(abs(y.log_evidence - np.log(2.5 * np.pi)) < 5 * y.log_evidence_stderr)
     True
     """

@@ -200,7 +200,9 @@ def multifidelity(
     >>> def coarse(x):
     ...     return 1 + x[:, 0] + x[:, 0] ** 2 / 2
     >>> law = fm.distributions.Uniform(0.0, 1.0)
-    >>> m = fm.importance.multifidelity([fine, coarse], law, n=400, costs=[1.0, 0.01], rng=0)
+    >>> m = fm.importance.multifidelity(
+    ...     [fine, coarse], law, n=400, costs=[1.0, 0.01], rng=0
+    ... )
     >>> bool(abs(m.mean - (np.e - 1)) < 5 * m.stderr), m.gain > 10
     (True, True)
     """

@@ -87,7 +87,10 @@ class Evidence(Result):
     ...     prior = fm.distributions.Normal(0.0, width)
     ...     likelihood = fm.distributions.Normal(0.5, 1.0)
     ...     return fm.importance.evidence(
-    ...         lambda x: prior.log_density(x) + likelihood.log_density(x), prior, n=4000, rng=seed
+    ...         lambda x: prior.log_density(x) + likelihood.log_density(x),
+    ...         prior,
+    ...         n=4000,
+    ...         rng=seed,
     ...     )
     >>> a, b = run(1.0, 0), run(10.0, 1)
     >>> log_factor = a.log_evidence - b.log_evidence

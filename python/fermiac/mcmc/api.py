@@ -376,7 +376,9 @@ def sample(
 
     >>> def log_density(mu, theta):
     ...     return -0.5 * mu**2 - 0.5 * ((theta - mu[:, None]) ** 2).sum(axis=1)
-    >>> s = fm.mcmc.sample(log_density, params={"mu": (), "theta": 3}, gradient="finite", rng=0)
+    >>> s = fm.mcmc.sample(
+    ...     log_density, params={"mu": (), "theta": 3}, gradient="finite", rng=0
+    ... )
     >>> s.names
     ('mu', 'theta[0]', 'theta[1]', 'theta[2]')
     """

@@ -323,7 +323,10 @@ class RegressionCoefficients(ConjugateBlock):
     >>> import numpy as np
     >>> import fermiac as fm
     >>> t = np.arange(6.0)
-    >>> X, y = np.column_stack([np.ones(6), t]), 2.0 + 0.5 * t + np.array([1, -1, 1, -1, 1, -1])
+    >>> X, y = (
+    ...     np.column_stack([np.ones(6), t]),
+    ...     2.0 + 0.5 * t + np.array([1, -1, 1, -1, 1, -1]),
+    ... )
     >>> of = fm.mcmc.conditionals
     >>> kernel = fm.mcmc.Gibbs(
     ...     [

@@ -46,7 +46,11 @@ class RWM(Kernel):
     --------
     >>> import fermiac as fm
     >>> s = fm.mcmc.sample(
-    ...     lambda x: -0.5 * (x**2).sum(axis=1), 2, kernel=fm.mcmc.RWM(), n_draws=2000, rng=0
+    ...     lambda x: -0.5 * (x**2).sum(axis=1),
+    ...     2,
+    ...     kernel=fm.mcmc.RWM(),
+    ...     n_draws=2000,
+    ...     rng=0,
     ... )
     >>> s.draws.shape
     (4, 2000, 2)

@@ -75,7 +75,12 @@ class NativeConditional(Kernel):
     >>> numbers = ctypes.POINTER(ctypes.c_double)
     >>> draws = of.stream_functions()
     >>> @ctypes.CFUNCTYPE(
-    ...     ctypes.c_int64, numbers, ctypes.c_int64, ctypes.c_void_p, numbers, ctypes.c_void_p
+    ...     ctypes.c_int64,
+    ...     numbers,
+    ...     ctypes.c_int64,
+    ...     ctypes.c_void_p,
+    ...     numbers,
+    ...     ctypes.c_void_p,
     ... )
     ... def ar(x, dim, stream, block, data):
     ...     block[0] = 0.5 * x[0] + draws.normal(stream)
@@ -166,7 +171,12 @@ def native(pointer: Any, user_data: Any = None) -> NativeConditional:
     >>> numbers = ctypes.POINTER(ctypes.c_double)
     >>> draws = fm.mcmc.conditionals.stream_functions()
     >>> @ctypes.CFUNCTYPE(
-    ...     ctypes.c_int64, numbers, ctypes.c_int64, ctypes.c_void_p, numbers, ctypes.c_void_p
+    ...     ctypes.c_int64,
+    ...     numbers,
+    ...     ctypes.c_int64,
+    ...     ctypes.c_void_p,
+    ...     numbers,
+    ...     ctypes.c_void_p,
     ... )
     ... def above_one(x, dim, stream, block, data):
     ...     block[0] = 0.0

@@ -142,7 +142,11 @@ class EllipticalSlice(Kernel):
     >>> import numpy as np, fermiac as fm
     >>> kernel = fm.mcmc.EllipticalSlice(fm.distributions.Normal())
     >>> s = fm.mcmc.sample(
-    ...     lambda x: -0.5 * (x[:, 0] - 1.5) ** 2, 1, kernel=kernel, n_warmup=100, n_draws=2000,
+    ...     lambda x: -0.5 * (x[:, 0] - 1.5) ** 2,
+    ...     1,
+    ...     kernel=kernel,
+    ...     n_warmup=100,
+    ...     n_draws=2000,
     ...     rng=0,
     ... )
     >>> bool(abs(s.draws.mean() - 0.75) < 0.05)

@@ -173,7 +173,9 @@ def smc(
     >>> import numpy as np
     >>> import fermiac as fm
     >>> def log_likelihood(x):
-    ...     return np.logaddexp(*(-0.5 * ((x - m) ** 2).sum(axis=1) / 0.01 for m in (-1, 1)))
+    ...     return np.logaddexp(
+    ...         *(-0.5 * ((x - m) ** 2).sum(axis=1) / 0.01 for m in (-1, 1))
+    ...     )
     >>> prior = fm.distributions.Uniform([-2.0, -2.0], [2.0, 2.0])
     >>> s = fm.mcmc.smc(log_likelihood, prior, rng=0)
     >>> exact = np.log(2 * 2 * np.pi * 0.01 / 16)

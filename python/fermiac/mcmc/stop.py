@@ -54,7 +54,11 @@ class StopWhen:
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 0.0])
     >>> s = fm.mcmc.sample(
-    ...     law, kernel=fm.mcmc.MALA(), n_draws=100_000, stop=fm.mcmc.StopWhen(ess=1000), rng=0
+    ...     law,
+    ...     kernel=fm.mcmc.MALA(),
+    ...     n_draws=100_000,
+    ...     stop=fm.mcmc.StopWhen(ess=1000),
+    ...     rng=0,
     ... )
     >>> s.draws.shape[1] % 500, s.draws.shape[1] < 100_000
     (0, True)

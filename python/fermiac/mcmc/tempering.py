@@ -115,7 +115,9 @@ class Tempered(Kernel):
 
     The same with a reference of one's own:
 
-    >>> kernel = fm.mcmc.Tempered(fm.mcmc.RWM(), reference=fm.distributions.Normal(0.0, 15.0))
+    >>> kernel = fm.mcmc.Tempered(
+    ...     fm.mcmc.RWM(), reference=fm.distributions.Normal(0.0, 15.0)
+    ... )
     >>> s = fm.mcmc.sample(log_density, 1, kernel=kernel, rng=0)
     >>> s.settings["n_temperatures"] >= 4
     True
@@ -311,7 +313,9 @@ def log_evidence(sample: Sample) -> Estimate:
     Examples
     --------
     >>> import fermiac as fm
-    >>> kernel = fm.mcmc.Tempered(fm.mcmc.RWM(), reference=fm.distributions.Normal(0.0, 3.0))
+    >>> kernel = fm.mcmc.Tempered(
+    ...     fm.mcmc.RWM(), reference=fm.distributions.Normal(0.0, 3.0)
+    ... )
     >>> s = fm.mcmc.sample(lambda x: -0.5 * x[:, 0] ** 2, 1, kernel=kernel, rng=0)
     >>> z = fm.mcmc.log_evidence(s)
     >>> bool(abs(z.mean - 0.9189385) < 5 * z.stderr)

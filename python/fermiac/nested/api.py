@@ -336,7 +336,10 @@ def sample(
     >>> def f(x):
     ...     return -0.5 * (x**2).sum(axis=1)
     >>> r = fm.nested.sample(f, prior, n_live=100, runs=4, rng=0)
-    >>> parts = [fm.nested.sample(f, prior, n_live=100, runs=4, part=(i, 2), rng=0) for i in (0, 1)]
+    >>> parts = [
+    ...     fm.nested.sample(f, prior, n_live=100, runs=4, part=(i, 2), rng=0)
+    ...     for i in (0, 1)
+    ... ]
     >>> r.n_live, fm.merge(parts).log_evidence == r.log_evidence
     (400, True)
 

@@ -273,7 +273,9 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "run_dead-birth.txt")
     ...     with open(path, "w") as file:
-    ...         print("0.1 -2.0 -1e30", "0.5 -1.0 -1e30", "0.6 -0.5 -2.0", sep="\n", file=file)
+    ...         print(
+    ...             "0.1 -2.0 -1e30", "0.5 -1.0 -1e30", "0.6 -0.5 -2.0", sep="\n", file=file
+    ...         )
     ...     r = fm.nested.read_dead_birth(path)
     >>> r.n_alive, r.lineages
     (array([2, 2, 1]), array([0, 1, 0]))

@@ -79,7 +79,9 @@ class LearntResult(NestedResult):
     >>> import fermiac as fm
     >>> prior = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
     >>> learnt = fm.nested.Learnt(n_effective=1000)
-    >>> r = fm.nested.sample(fm.distributions.Normal([0.0, 0.0]), prior, sampler=learnt, rng=0)
+    >>> r = fm.nested.sample(
+    ...     fm.distributions.Normal([0.0, 0.0]), prior, sampler=learnt, rng=0
+    ... )
     >>> type(r).__name__, r.ess > 900, r.n_evals < 4000
     ('LearntResult', True, True)
     """

@@ -222,7 +222,9 @@ class NestedResult(Sample):
         Examples
         --------
         >>> import fermiac as fm
-        >>> r = fm.nested.sample(fm.distributions.Normal(), fm.distributions.Uniform(-9, 9), rng=0)
+        >>> r = fm.nested.sample(
+        ...     fm.distributions.Normal(), fm.distributions.Uniform(-9, 9), rng=0
+        ... )
         >>> round(r.unseen_share, 4)
         0.006
         """

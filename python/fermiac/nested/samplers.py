@@ -481,7 +481,9 @@ class Learnt(Sampler):
     ...     n_live=200,
     ...     rng=0,
     ... )
-    >>> bool(abs(r.log_evidence - 1.5 * np.log(2 * np.pi / 100)) < 5 * r.log_evidence_stderr)
+    >>> bool(
+    ...     abs(r.log_evidence - 1.5 * np.log(2 * np.pi / 100)) < 5 * r.log_evidence_stderr
+    ... )
     True
     """
 

@@ -99,7 +99,9 @@ def plot_marginals(
     Examples
     --------
     >>> import fermiac as fm
-    >>> s = fm.Sample.from_arrays(fm.distributions.Normal().sample(500, rng=0), names=["mu"])
+    >>> s = fm.Sample.from_arrays(
+    ...     fm.distributions.Normal().sample(500, rng=0), names=["mu"]
+    ... )
     >>> axes = s.plot_marginals(truths={"mu": 0.0}, prior=fm.distributions.Normal(0.0, 2.0))
     """
     samples = as_samples(sample)

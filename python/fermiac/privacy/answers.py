@@ -78,7 +78,9 @@ class _NoisyAnswers(Mechanism):
         Examples
         --------
         >>> import numpy as np, fermiac as fm
-        >>> mechanism = fm.privacy.GaussianAnswers(np.ones((1000, 1)), rho=0.01, budget=9, rng=0)
+        >>> mechanism = fm.privacy.GaussianAnswers(
+        ...     np.ones((1000, 1)), rho=0.01, budget=9, rng=0
+        ... )
         >>> bool(abs(float(mechanism.query(lambda x: x[:, 0])) - 1) < 0.05)
         True
         """

@@ -178,7 +178,9 @@ def epsilon_interval(
     >>> i = fm.privacy.epsilon_interval(400, 100, 100, 400, delta=1e-5)
     >>> round(i.epsilon_lower, 6), round(i.epsilon_upper, 6)
     (1.164811, 1.615678)
-    >>> many = fm.privacy.epsilon_interval([40, 400], [10, 100], [10, 100], [40, 400], kind="lower")
+    >>> many = fm.privacy.epsilon_interval(
+    ...     [40, 400], [10, 100], [10, 100], [40, 400], kind="lower"
+    ... )
     >>> many.epsilon_lower.round(4)
     array([0.7741, 1.1986])
     """

@@ -56,7 +56,9 @@ class Answer:
     Examples
     --------
     >>> import numpy as np, fermiac as fm
-    >>> holdout = fm.privacy.LaplaceAnswers(np.ones((1000, 2)), epsilon=0.1, budget=5, rng=0)
+    >>> holdout = fm.privacy.LaplaceAnswers(
+    ...     np.ones((1000, 2)), epsilon=0.1, budget=5, rng=0
+    ... )
     >>> answer = holdout.query(lambda x: x[:, 0])
     >>> answer.source, bool(abs(float(answer) - 1) < 0.1)
     ('data', True)

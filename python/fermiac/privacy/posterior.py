@@ -353,7 +353,8 @@ def epsilon_posterior(
     ...
     >>> round(p.mean, 6), round(p.prob_above(1.5), 6)
     (1.424089, 0.187815)
-    >>> table = [[400, 100], [100, 400]]  # sklearn.metrics.confusion_matrix(is_member, answer)
+    >>> # sklearn.metrics.confusion_matrix(is_member, answer)
+    >>> table = [[400, 100], [100, 400]]
     >>> q = fm.privacy.epsilon_posterior(table=table, layout="sklearn", delta=1e-5)
     >>> q.mean == p.mean
     True

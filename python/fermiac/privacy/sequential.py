@@ -175,7 +175,9 @@ class SequentialAudit(Result):
     --------
     >>> import fermiac as fm
     >>> stream = fm.random.Stream(1)
-    >>> a = fm.privacy.audit_sequential(stream.normal(5000) + 1.0, stream.normal(5000), claim=0.5)
+    >>> a = fm.privacy.audit_sequential(
+    ...     stream.normal(5000) + 1.0, stream.normal(5000), claim=0.5
+    ... )
     >>> a.rejected, a.members.size < 500
     (True, True)
     """

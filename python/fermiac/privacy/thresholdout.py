@@ -184,7 +184,9 @@ class Thresholdout(Mechanism):
         Examples
         --------
         >>> import fermiac as fm
-        >>> round(fm.privacy.Thresholdout.for_accuracy(0.1, beta=0.05, n_queries=100)["sigma"], 8)
+        >>> round(
+        ...     fm.privacy.Thresholdout.for_accuracy(0.1, beta=0.05, n_queries=100)["sigma"], 8
+        ... )
         0.00011591
         """
         tau, beta = single("tau", tau), single("beta", beta)

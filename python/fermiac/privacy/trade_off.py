@@ -185,7 +185,9 @@ class TradeOff:
         --------
         >>> import numpy as np, fermiac as fm
         >>> epsilons = np.linspace(0, 10, 100)
-        >>> f = fm.privacy.TradeOff.from_deltas(epsilons, fm.privacy.gdp_delta(epsilons, mu=1.0))
+        >>> f = fm.privacy.TradeOff.from_deltas(
+        ...     epsilons, fm.privacy.gdp_delta(epsilons, mu=1.0)
+        ... )
         >>> exact = fm.privacy.TradeOff.from_gdp(1.0)
         >>> bool(f(0.1) <= exact(0.1)), round(float(exact(0.1) - f(0.1)), 4)
         (True, 0.0001)

@@ -112,7 +112,10 @@ def sobol(
 
     The integral of x y z over the cube is 1/8. Eight replicates give its error:
 
-    >>> means = [fm.random.sobol(1024, 3, rng=0, replicate=r).prod(axis=1).mean() for r in range(8)]
+    >>> means = [
+    ...     fm.random.sobol(1024, 3, rng=0, replicate=r).prod(axis=1).mean()
+    ...     for r in range(8)
+    ... ]
     >>> stderr = np.std(means, ddof=1) / np.sqrt(8)
     >>> bool(abs(np.mean(means) - 0.125) < 5 * stderr < 1e-3)
     True

@@ -111,7 +111,9 @@ class Result:
     Examples
     --------
     >>> import fermiac as fm
-    >>> e = fm.importance.expect(fm.targets.powers(2), fm.distributions.Normal(), n=1000, rng=7)
+    >>> e = fm.importance.expect(
+    ...     fm.targets.powers(2), fm.distributions.Normal(), n=1000, rng=7
+    ... )
     >>> isinstance(e, fm.Result), e.seed, e.n_evals
     (True, 7, 1000)
     """

@@ -200,7 +200,9 @@ def measure(
     Two coordinates of three; the second is known from the first.
 
     >>> import fermiac as fm
-    >>> law = fm.score.Gaussian([0.0] * 3, [[3.0, 2.9, 0.0], [2.9, 4.0, 0.0], [0.0, 0.0, 2.0]])
+    >>> law = fm.score.Gaussian(
+    ...     [0.0] * 3, [[3.0, 2.9, 0.0], [2.9, 4.0, 0.0], [0.0, 0.0, 2.0]]
+    ... )
     >>> truth = [1.0, 1.1, -0.5]
     >>> s = fm.score.measure(law, lambda i: truth[i], range(3), 2, noise=0.1, rng=0)
     >>> s.chosen.tolist(), bool(abs(s.draws.mean(axis=0) - truth).max() < 0.2)

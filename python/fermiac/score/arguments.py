@@ -233,7 +233,12 @@ class Threshold(NamedTuple):
     >>> import fermiac as fm
     >>> m = fm.score.Gaussian([0.0], [[1.0]])
     >>> x = fm.score.sample(
-    ...     m, 100, n_steps=10, sigma_range=(0.01, 10.0), threshold=fm.score.Threshold(1.0), rng=0
+    ...     m,
+    ...     100,
+    ...     n_steps=10,
+    ...     sigma_range=(0.01, 10.0),
+    ...     threshold=fm.score.Threshold(1.0),
+    ...     rng=0,
     ... )
     >>> bool(abs(x.draws).max() <= 1.0)
     True

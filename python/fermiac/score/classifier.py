@@ -48,7 +48,9 @@ class Calibration(NamedTuple):
     --------
     >>> import fermiac as fm
     >>> x = fm.random.Stream(0).normal((1000, 16))
-    >>> c = fm.score.train_noise_classifier(x, [4.0, 2.0, 1.0, 0.5], rng=0)  # doctest: +SKIP
+    >>> c = fm.score.train_noise_classifier(
+    ...     x, [4.0, 2.0, 1.0, 0.5], rng=0
+    ... )  # doctest: +SKIP
     >>> bool(c.calibration().distance < 0.1)  # doctest: +SKIP
     True
     """
@@ -95,7 +97,9 @@ class ClassifierTraining(Result):
     --------
     >>> import fermiac as fm
     >>> x = fm.random.Stream(0).normal((1000, 16))
-    >>> c = fm.score.train_noise_classifier(x, [4.0, 2.0, 1.0, 0.5], rng=0)  # doctest: +SKIP
+    >>> c = fm.score.train_noise_classifier(
+    ...     x, [4.0, 2.0, 1.0, 0.5], rng=0
+    ... )  # doctest: +SKIP
     >>> bool(c.training.accuracy > 0.5)  # doctest: +SKIP
     True
     >>> bool(c.training.cross_entropy > c.training.entropy_floor)  # doctest: +SKIP

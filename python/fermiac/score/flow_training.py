@@ -145,7 +145,9 @@ def train_flow(
     --------
     >>> import fermiac as fm
     >>> data = fm.score.Gaussian([3.0], 0.25).sample(2000, rng=0)
-    >>> flow = fm.score.train_flow(None, data, n_steps=300, width=32, rng=0)  # doctest: +SKIP
+    >>> flow = fm.score.train_flow(
+    ...     None, data, n_steps=300, width=32, rng=0
+    ... )  # doctest: +SKIP
     >>> x = fm.score.transport(flow, fm.random.Stream(0).normal((500, 1)))  # doctest: +SKIP
     """
     last = rows_of("data1", data1, None)

@@ -322,7 +322,9 @@ def langevin_gibbs(
     --------
     >>> import fermiac as fm
     >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
-    >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=200, n_skip=20, rng=0)
+    >>> r = fm.score.langevin_gibbs(
+    ...     m, sigma_range=(0.05, 20.0), n_draws=200, n_skip=20, rng=0
+    ... )
     >>> r.draws.shape
     (64, 200, 1)
     >>> e = r.expect(lambda x: x)

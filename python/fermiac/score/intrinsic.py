@@ -81,7 +81,9 @@ class IntrinsicDimension(Result):
 
     >>> import numpy as np, fermiac as fm
     >>> line = fm.score.Gaussian(np.zeros(2), np.diag([1.0, 0.0]))
-    >>> k = fm.score.intrinsic_dimension(line, line.sample(50, rng=0), [0.1, 0.03, 0.01], rng=0)
+    >>> k = fm.score.intrinsic_dimension(
+    ...     line, line.sample(50, rng=0), [0.1, 0.03, 0.01], rng=0
+    ... )
     >>> k.curve.round(3)
     array([0.99 , 0.999, 1.   ])
     >>> k.spectrum[-1, 0].round(3)

@@ -76,7 +76,10 @@ class DPMSolver(Integrator):
     Examples
     --------
     >>> import fermiac as fm
-    >>> fm.score.DPMSolver(2).n_evals(10), fm.score.DPMSolver(2, multistep=False).n_evals(10)
+    >>> (
+    ...     fm.score.DPMSolver(2).n_evals(10),
+    ...     fm.score.DPMSolver(2, multistep=False).n_evals(10),
+    ... )
     (10, 19)
     """
 

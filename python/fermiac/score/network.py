@@ -280,7 +280,9 @@ class ScoreModel(Model):
     >>> import fermiac as fm
     >>> def noise(x, s):
     ...     return x * (s / (1 + s**2))[:, None]
-    >>> m = fm.score.ScoreModel(noise, prediction="eps", kind="ve", sigma_range=(0.01, 50.0))
+    >>> m = fm.score.ScoreModel(
+    ...     noise, prediction="eps", kind="ve", sigma_range=(0.01, 50.0)
+    ... )
     >>> m
     <score model: eps of kind ve by noise, float64 arrays>
     >>> m.denoise([[1.0, 2.0]], sigma=1.0)

@@ -59,7 +59,8 @@ class Rows(RowsOfCall):
     >>> import fermiac as fm
     >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.04, 0.04])
     >>> parts = [
-    ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, part=(i, 3)) for i in range(3)
+    ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, part=(i, 3))
+    ...     for i in range(3)
     ... ]
     >>> x = fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0)
     >>> bool((fm.merge(parts).array == x.draws).all())

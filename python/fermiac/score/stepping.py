@@ -256,7 +256,12 @@ def stepper(
     >>> run = fm.score.stepper(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")
     >>> bool((run.step() < 1).all()), run.step_index, run.sigma.tolist()
     (True, 1, [1.0, 1.0, 1.0])
-    >>> bool((run.run() == fm.score.integrate(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")).all())
+    >>> bool(
+    ...     (
+    ...         run.run()
+    ...         == fm.score.integrate(m, np.ones((3, 2)), [4.0, 1.0, 0.5], "euler")
+    ...     ).all()
+    ... )
     True
     """
     return Stepper(

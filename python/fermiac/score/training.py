@@ -159,7 +159,8 @@ class Training(Result):
     >>> report = fm.score.train_score(x, n_steps=500, rng=0).training  # doctest: +SKIP
     >>> report.losses.shape, report.held_out.shape  # doctest: +SKIP
     ((500,), (8,))
-    >>> bool(report.held_out[-1] < 0.1)  # at high levels the noise is nearly all  # doctest: +SKIP
+    >>> # At high levels the noise is nearly all.
+    >>> bool(report.held_out[-1] < 0.1)  # doctest: +SKIP
     True
     """
 

@@ -125,7 +125,9 @@ def as_target(
     A function of named parameters, with data:
 
     >>> def f(mu, theta, y):
-    ...     return -0.5 * mu**2 - 0.5 * ((theta - mu[:, None]) ** 2 + (y - theta) ** 2).sum(axis=1)
+    ...     return -0.5 * mu**2 - 0.5 * ((theta - mu[:, None]) ** 2 + (y - theta) ** 2).sum(
+    ...         axis=1
+    ...     )
     >>> target = fm.targets.as_target(f, params={"mu": (), "theta": 2}, args=([1.0, 2.0],))
     >>> target.names
     ('mu', 'theta[0]', 'theta[1]')

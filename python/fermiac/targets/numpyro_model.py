@@ -68,7 +68,8 @@ def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> NumPyr
     Examples
     --------
     >>> import fermiac as fm
-    >>> import jax, jax.numpy as jnp, numpyro, numpyro.distributions as dist  # doctest: +SKIP
+    >>> import jax, jax.numpy as jnp  # doctest: +SKIP
+    >>> import numpyro, numpyro.distributions as dist  # doctest: +SKIP
     >>> jax.config.update("jax_enable_x64", True)  # doctest: +SKIP
     >>> def model(y):
     ...     mu = numpyro.sample("mu", dist.Normal(0.0, 10.0))

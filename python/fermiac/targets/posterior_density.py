@@ -47,7 +47,9 @@ class PosteriorDensity(LogDensity):
     --------
     >>> import fermiac as fm
     >>> prior = fm.distributions.Normal(0.0, 3.0)
-    >>> target = fm.targets.posterior(fm.targets.as_target(fm.distributions.Normal(1.0)), prior)
+    >>> target = fm.targets.posterior(
+    ...     fm.targets.as_target(fm.distributions.Normal(1.0)), prior
+    ... )
     >>> target.dim, target.has_gradient
     (1, True)
     """
@@ -150,7 +152,9 @@ def posterior(
     ...     z = (y - mu[:, None]) / sigma[:, None]
     ...     return -0.5 * (z**2).sum(axis=1) - len(y) * fm.special.log(sigma)
     >>> prior = {"mu": Normal(0.0, 5.0), "sigma": Gamma(2.0)}
-    >>> target = fm.targets.posterior(log_likelihood, prior, "finite", args=([1.2, 0.7, 2.1],))
+    >>> target = fm.targets.posterior(
+    ...     log_likelihood, prior, "finite", args=([1.2, 0.7, 2.1],)
+    ... )
     >>> target.names
     ('mu', 'sigma')
     >>> s = fm.mcmc.sample(target, transforms="auto", rng=2)

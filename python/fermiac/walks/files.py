@@ -122,7 +122,9 @@ def open_csr(folder: str | PathLike[str], *, validate: str = "sample") -> Graph:
     >>> import fermiac as fm
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "ring")
-    ...     made = fm.walks.write_csr(path, fm.walks.graphs.erdos_renyi_edges(100, 300, rng=0), 100)
+    ...     made = fm.walks.write_csr(
+    ...         path, fm.walks.graphs.erdos_renyi_edges(100, 300, rng=0), 100
+    ...     )
     ...     graph = fm.walks.open_csr(path)
     ...     graph.n_nodes, graph.n_edges
     (100, 300)

@@ -121,7 +121,10 @@ class HistoryKernel:
     Examples
     --------
     >>> import fermiac as fm
-    >>> isinstance(fm.walks.SRRW(alpha=5), fm.walks.HistoryKernel), fm.walks.SRRW(alpha=5).name
+    >>> (
+    ...     isinstance(fm.walks.SRRW(alpha=5), fm.walks.HistoryKernel),
+    ...     fm.walks.SRRW(alpha=5).name,
+    ... )
     (True, 'srrw')
     """
 

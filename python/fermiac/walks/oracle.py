@@ -177,7 +177,9 @@ class Crawler:
 
     >>> import numpy as np, fermiac as fm
     >>> g = fm.walks.graphs.barabasi_albert(2000, 3, rng=0)
-    >>> crawler = fm.walks.Crawler(lambda nodes: [g.neighbors(i) for i in nodes], init=0, rng=0)
+    >>> crawler = fm.walks.Crawler(
+    ...     lambda nodes: [g.neighbors(i) for i in nodes], init=0, rng=0
+    ... )
     >>> _ = crawler.run(50)  # a burn-in
     >>> w = crawler.run(300)
     >>> e = w.expect(lambda nodes: g.degrees[nodes])

@@ -41,7 +41,9 @@ class StopAtStderr:
     >>> import numpy as np, fermiac as fm
     >>> ring = np.column_stack([np.arange(9), (np.arange(9) + 1) % 9])
     >>> enough = fm.walks.StopAtStderr(stderr=0.02, every=500)
-    >>> w = fm.walks.walk(ring, base="mhrw", n_steps=10**6, f=np.arange(9.0), stop=enough, rng=0)
+    >>> w = fm.walks.walk(
+    ...     ring, base="mhrw", n_steps=10**6, f=np.arange(9.0), stop=enough, rng=0
+    ... )
     >>> w.n_steps % 500, w.n_steps < 10**6
     (0, True)
     """

@@ -74,7 +74,9 @@ class FailureSampler(Law, Result):
     >>> p.sampler.sample(5, rng=1).shape
     (5, 2)
     >>> shifted = fm.distributions.Normal(np.array([-0.1, 0.0]), np.ones(2))
-    >>> again = fm.importance.failure_probability(g, shifted, n=2000, sampler=p.sampler, rng=2)
+    >>> again = fm.importance.failure_probability(
+    ...     g, shifted, n=2000, sampler=p.sampler, rng=2
+    ... )
     >>> bool(abs(again.mean - 1.5533e-4) < 5 * again.stderr)
     True
     """
