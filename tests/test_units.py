@@ -77,7 +77,7 @@ def cases() -> Iterator[tuple[str, int, Call]]:
         yield f"jackknife {s}", d, lambda c, s=s: figures(jack((X * c, W * c), s))
     for s, d in (("ratio_of_means", 1), ("slope_through_origin", -1), ("pearson", 0), ("cov", 1)):
         yield f"first unit of {s}", d, lambda c, s=s: boot((X * c, W), s)
-    for s in ("mean_difference", "mean_ratio", "cohen_d", "welch_t", "auc", "mann_whitney"):
+    for s in ("mean_difference", "mean_ratio", "cohen_d", "welch_t", "auc"):
         d = int(s == "mean_difference")
         yield f"bootstrap {s}", d, lambda c, s=s: boot((A * c, B * c), s)
         yield f"jackknife {s}", d, lambda c, s=s: figures(jack((A * c, B * c), s))

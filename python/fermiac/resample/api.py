@@ -91,11 +91,10 @@ def bootstrap(
         probability): ``"brier"``, ``"log_loss"``. Of (outcome, score) or (outcome, score, event):
         ``"concordance"``, the share of comparable pairs whose larger outcome has the larger score.
         Of two samples ``(a, b)``: ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``,
-        ``"welch_t"``, and ``"auc"`` or ``"mann_whitney"``, the probability that an observation of a
-        is above one of b. A callable takes a batch of resamples, ``f(batch)`` with shape (b, n) or
-        (b, n, d), several for several samples, and returns (b,) or (b, k). A C pointer and a torch
-        module take rows with all numbers of a resample; see `fermiac.targets.native` and
-        `fermiac.targets.torch`.
+        ``"welch_t"``, ``"auc"``, the probability that an observation of a is above one of b. A
+        callable takes a batch of resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several
+        for several samples, and returns (b,) or (b, k). A C pointer and a torch module take rows
+        with all numbers of a resample; see `fermiac.targets.native` and `fermiac.targets.torch`.
     n_resamples : int, default 9999
         The number of resamples. None are drawn if the law of the statistic is known.
     method : str, default "auto"
