@@ -98,6 +98,7 @@ _SETTINGS: dict[str, tuple[str, str]] = {
 #: Arguments of earlier versions, by function, and what there is instead.
 _REMOVED: dict[str, dict[str, str]] = {
     "audit_scores": {"rng": "removed; the bound is deterministic now, leave it out"},
+    "wild_bootstrap": {"restricted": "removed; it is always True now, leave it out"},
     "WalkResult.estimate_size": {
         "gap": "removed; pairs of steps of one walker never count now",
     },
