@@ -123,10 +123,9 @@ def bootstrap(
         ``"iid"``, draws with replacement; ``"bayesian"``, weights n E / ΣE of exponential numbers
         E, whose percentile interval is a credible interval [7]_. For observations in the order of
         time: ``"series"``, which is ``"sieve"`` for means and autocorrelations of one series and
-        ``"stationary"`` for other statistics; ``"sieve"``, ``"moving"``, ``"circular"``,
-        ``"stationary"``, with block lengths from the data, or `Sieve`, `Moving`, `Circular`,
-        `Stationary`. Each stratum is then a separate series. `MOutOfN` draws fewer observations,
-        and `Parametric` draws from a fitted distribution.
+        ``"stationary"`` for other statistics; ``"sieve"``, ``"stationary"``, with block lengths
+        from the data, or `Sieve`, `Stationary`. Each stratum is then a separate series. `MOutOfN`
+        draws fewer observations, and `Parametric` draws from a fitted distribution.
     indices : array_like of int, shape (B, n), optional
         Given resamples, as indices of observations; nothing is drawn.
     positive : label, optional
