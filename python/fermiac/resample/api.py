@@ -98,18 +98,17 @@ def bootstrap(
     n_resamples : int, default 9999
         The number of resamples. None are drawn if the law of the statistic is known.
     method : str, default "auto"
-        ``"percentile"``; ``"basic"``; ``"normal"``; ``"expanded"`` [2]_, the percentile interval
-        widened for few observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of
-        each resample on a scale that stabilises the variance (log for variances, artanh for
-        correlations, logit for areas); ``"order"``, between order statistics, for quantiles [4]_
-        [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies; ``"fixed_b"`` [8]_,
-        for the mean of a series, with Bartlett's kernel and bandwidth n. ``"auto"`` takes
-        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` if it is
-        reliable, and ``"bca"`` otherwise. For series it takes ``"studentised"`` for a sieve of
-        means and autocorrelations. For blocks it takes ``"studentised"``, with the standard errors
-        of the sums of blocks [9]_, for statistics with an influence function, and ``"expanded"``
-        with the effective sample size for others. For `MOutOfN` it takes ``"basic"``, and for all
-        other schemes ``"percentile"``.
+        ``"percentile"``; ``"basic"``; ``"expanded"`` [2]_, the percentile interval widened for few
+        observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of each resample on
+        a scale that stabilises the variance (log for variances, artanh for correlations, logit for
+        areas); ``"order"``, between order statistics, for quantiles [4]_ [5]_; ``"wilson"`` [6]_,
+        for means of zeros and ones and for accuracies; ``"fixed_b"`` [8]_, for the mean of a
+        series, with Bartlett's kernel and bandwidth n. ``"auto"`` takes ``"order"`` for quantiles,
+        ``"wilson"`` for proportions, ``"studentised"`` if it is reliable, and ``"bca"`` otherwise.
+        For series it takes ``"studentised"`` for a sieve of means and autocorrelations. For blocks
+        it takes ``"studentised"``, with the standard errors of the sums of blocks [9]_, for
+        statistics with an influence function, and ``"expanded"`` with the effective sample size for
+        others. For `MOutOfN` it takes ``"basic"``, and for all other schemes ``"percentile"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False

@@ -38,11 +38,11 @@ Array = NDArray[np.float64]
 #: The methods of a scheme, the default first; other schemes have all of them. The default of blocks
 #: is for statistics without an influence function.
 METHODS_OF: dict[str, tuple[Method, ...]] = {
-    "bayesian": ("percentile", "normal"),
-    "stationary": ("expanded", "percentile", "basic", "normal", "studentised", "fixed_b"),
-    "sieve": ("percentile", "basic", "normal", "studentised", "fixed_b"),
-    "m_out_of_n": ("basic", "percentile", "normal"),
-    "parametric": ("percentile", "basic", "normal"),
+    "bayesian": ("percentile",),
+    "stationary": ("expanded", "percentile", "basic", "studentised", "fixed_b"),
+    "sieve": ("percentile", "basic", "studentised", "fixed_b"),
+    "m_out_of_n": ("basic", "percentile"),
+    "parametric": ("percentile", "basic"),
 }
 #: The smallest number of observations for a sieve.
 _SIEVE_LEAST = 20

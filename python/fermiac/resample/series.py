@@ -90,7 +90,7 @@ def _of_width(r: Array, width: int, n: int) -> float:
     if spectrum == 0:
         return 1.0
     ratio = 2 * (slope / spectrum) ** 2 * n
-    return min(max((ratio / 2.0) ** (1 / 3), 1.0), longest)
+    return min(max(float((ratio / 2.0) ** (1 / 3)), 1.0), longest)
 
 
 def effective_size(x: Array) -> float:
