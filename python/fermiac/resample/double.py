@@ -26,6 +26,7 @@ from fermiac.resample.schemes import IID
 from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.resample.text import headline, table
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
@@ -294,12 +295,7 @@ def double_bootstrap(
             positions=np.ascontiguousarray(shape(positions[:n])),
             n_resamples=n,
             n_inner=inner,
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings=settings,
-            n_evals=0 if chosen is not None else n * (inner + 1) + 1,
-            wall_time=time.perf_counter() - began,
+            **provenance(settings, began, key, 0 if chosen is not None else n * (inner + 1) + 1),
             status=status,
             warnings=tuple(text for _, text in doubts),
         )

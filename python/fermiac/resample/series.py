@@ -17,6 +17,7 @@ from fermiac._base.calls import public
 from fermiac._base.exponents import exponents, scaled
 from fermiac._base.validate import all_finite, real_numbers
 from fermiac.errors import ArgumentError
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 
@@ -240,10 +241,5 @@ def block_length(x: ArrayLike) -> BlockLength:
     found = [length(column) for column in scaled(table, exponents(table, 0)).T]
     return BlockLength(
         stationary=found[0] if given.ndim == 1 else np.array(found),
-        seed=None,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings={},
-        n_evals=0,
-        wall_time=time.perf_counter() - began,
+        **provenance({}, began),
     )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.exponents import restored, scaled
@@ -30,6 +29,7 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.random.stream import Stream
 from fermiac.resample.data import Data, Labels, take
 from fermiac.resample.statistics import STATISTICS
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
@@ -431,12 +431,7 @@ def wild_bootstrap(
             exact=exact,
             n_clusters=groups,
             n_resamples=count,
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings=settings,
-            n_evals=0,
-            wall_time=time.perf_counter() - began,
+            **provenance(settings, began, key),
             status=status,
             warnings=tuple(text for _, text in doubts),
         )
