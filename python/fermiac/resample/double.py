@@ -30,7 +30,7 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -321,15 +321,12 @@ def double_bootstrap(
                         if report is not None and done < outer and not done % _TOGETHER:
                             report(done, outer)
             else:
-                if replicates is not None:
-                    array = given_replicates(replicates, outer, key, call)
-                else:
-                    found = drawn(
-                        work, outer, how, seed=key, call=call, report=report, n_threads=workers
-                    )
-                    if part is not None:
-                        return found  # type: ignore[return-value]
-                    array = found.array
+                found = drawn(
+                    work, outer, how, seed=key, call=call, report=report, n_threads=workers
+                )
+                if part is not None:
+                    return found  # type: ignore[return-value]
+                array = found.array
                 values[:], positions[:] = array[:, :k], array[:, k:]
             made, doubts = result(outer, "complete")
         except KeyboardInterrupt as stopped:

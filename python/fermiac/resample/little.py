@@ -32,7 +32,7 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -323,8 +323,6 @@ def little_bootstraps(
                         add(work(j, j + 1))
                         if report is not None and j + 1 < most:
                             report(j + 1, most)
-            elif replicates is not None:
-                add(given_replicates(replicates, most, key, call))
             else:
                 made_in_parts = drawn(
                     work, most, how, seed=key, call=call, report=report, n_threads=workers

@@ -33,7 +33,7 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -457,8 +457,6 @@ def wild_bootstrap(
                     done.append(work(first, last))
                     if report is not None and last < total:
                         report(last, total)
-            elif replicates is not None:
-                done.append(given_replicates(replicates, total, key, call))
             else:
                 found = drawn(work, total, how, seed=key, call=call, report=report, multiple=step)
                 if part is not None:
