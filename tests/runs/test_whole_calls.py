@@ -132,7 +132,7 @@ def wild(**given: Any) -> Any:
 def signs(**given: Any) -> Any:
     return fm.resample.wild_bootstrap(
         (np.arange(120.0) % 7, np.sin(np.arange(120.0))), clusters=np.arange(120) // 10,
-        multipliers="rademacher", restricted=False, rng=1, **given,
+        multipliers="rademacher", rng=1, **given,
     )  # fmt: skip
 
 

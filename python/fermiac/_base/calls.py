@@ -103,6 +103,7 @@ _REMOVED: dict[str, dict[str, str]] = {
         "init_use": "removed; the points of init='genetic' always train the surrogate",
     },
     "observed": {"rule": "removed; the rule is that of PiGDM"},
+    "wild_bootstrap": {"restricted": "removed; it is always True now, leave it out"},
     "WalkResult.estimate_size": {
         "gap": "removed; pairs of steps of one walker never count now",
     },

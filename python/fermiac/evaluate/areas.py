@@ -15,7 +15,7 @@ from fermiac._base.calls import public
 from fermiac._base.classes import encoded, listing, place_of
 from fermiac._base.validate import numbers, probability
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.evaluate.provenance import provenance
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary, of_figures
 from fermiac.results.unseen import equal_finding

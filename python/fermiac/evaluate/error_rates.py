@@ -15,7 +15,7 @@ from fermiac._base.calls import public
 from fermiac._base.exponents import exponents, restored, scaled
 from fermiac._base.validate import choice, numbers, probability, real, real_numbers, require
 from fermiac.errors import ArgumentError, FermiacWarning, NumericalError
-from fermiac.evaluate.provenance import provenance
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary, of_figures
 

@@ -16,7 +16,7 @@ from fermiac._base.calls import public
 from fermiac._base.exponents import exponents, scaled
 from fermiac._base.validate import choice, numbers, positive, require, taken
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.evaluate.provenance import provenance
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary, of_figures
 from fermiac.results.unseen import all_equal, equal_finding

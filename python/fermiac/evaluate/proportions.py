@@ -16,9 +16,7 @@ from fermiac.errors import ArgumentError
 __all__ = ["proportion_interval"]
 
 Array = NDArray[np.float64]
-Method: TypeAlias = Literal[
-    "wilson", "clopper-pearson", "mid-p", "jeffreys", "agresti-coull", "normal"
-]
+Method: TypeAlias = Literal["wilson", "clopper-pearson", "mid-p", "jeffreys", "agresti-coull"]
 #: Steps of the bisection, which halve the interval to the last bit.
 _STEPS = 60
 
@@ -36,14 +34,9 @@ def _agresti_coull(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
     from scipy.special import ndtri
 
     z = -ndtri(tail)
-    return _normal(x + z * z / 2, n + z * z, tail)
-
-
-def _normal(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
-    from scipy.special import ndtri
-
-    p = x / n
-    half = -ndtri(tail) * np.sqrt(p * (1 - p) / n)
+    n = n + z * z
+    p = (x + z * z / 2) / n
+    half = z * np.sqrt(p * (1 - p) / n)
     return np.maximum(p - half, 0.0), np.minimum(p + half, 1.0)
 
 
@@ -83,7 +76,6 @@ _METHODS: dict[Method, Callable[[Array, Array, float], tuple[Array, Array]]] = {
     "mid-p": _mid_p,
     "jeffreys": _jeffreys,
     "agresti-coull": _agresti_coull,
-    "normal": _normal,
 }
 
 
@@ -102,8 +94,7 @@ def proportion_interval(
     method : str, default "wilson"
         ``"wilson"`` [1]_ is the score interval. ``"clopper-pearson"`` [2]_ has at least its nominal
         coverage for every proportion. ``"mid-p"`` counts half of the probability of the observed
-        count. ``"jeffreys"`` and ``"agresti-coull"`` are in [3]_. ``"normal"`` is for comparison:
-        its coverage is too low for few trials and small proportions.
+        count. ``"jeffreys"`` and ``"agresti-coull"`` are in [3]_.
     prob : float, default 0.95
         The confidence, above 0 and below 1.
 

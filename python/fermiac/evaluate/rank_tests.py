@@ -15,7 +15,7 @@ from fermiac._base.calls import public
 from fermiac._base.validate import choice, numbers, probability, yes
 from fermiac.errors import ArgumentError
 from fermiac.evaluate.model_tests import ModelTest
-from fermiac.evaluate.provenance import provenance
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.ask import ask
@@ -24,6 +23,7 @@ from fermiac.distributions.scipy import as_law
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
 from fermiac.evaluate.ecdf import Band, band_of
 from fermiac.random.stream import Stream
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
@@ -371,12 +371,7 @@ def sbc(
             prob=level,
             names=labels(names, d, "parameter") or tuple(f"theta[{j}]" for j in range(d)),
             n_short=int(short),
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings={"n_simulations": count, "n_draws": n, "prob": level},
-            n_evals=done,
-            wall_time=time.perf_counter() - start,
+            **provenance({"n_simulations": count, "n_draws": n, "prob": level}, start, key, done),
             status=status,
         )
 

@@ -8,7 +8,7 @@ from fermiac.resample.jackknife import Jackknife, jackknife
 from fermiac.resample.little import LittleBootstraps, little_bootstraps
 from fermiac.resample.permutation import PermutationTest, permutation_test
 from fermiac.resample.result import Bootstrap, Interval
-from fermiac.resample.schemes import Circular, MOutOfN, Moving, Parametric, Sieve, Stationary
+from fermiac.resample.schemes import MOutOfN, Parametric, Sieve, Stationary
 from fermiac.resample.series import BlockLength, block_length
 from fermiac.resample.statistics import Autocorrelation, Huber, Quantile, TrimmedMean
 from fermiac.resample.wild import WildBootstrap, wild_bootstrap
@@ -19,14 +19,12 @@ __all__ = [
     "Autocorrelation",
     "BlockLength",
     "Bootstrap",
-    "Circular",
     "DoubleBootstrap",
     "Huber",
     "Interval",
     "Jackknife",
     "LittleBootstraps",
     "MOutOfN",
-    "Moving",
     "Parametric",
     "PermutationTest",
     "Quantile",

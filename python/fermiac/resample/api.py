@@ -91,26 +91,24 @@ def bootstrap(
         probability): ``"brier"``, ``"log_loss"``. Of (outcome, score) or (outcome, score, event):
         ``"concordance"``, the share of comparable pairs whose larger outcome has the larger score.
         Of two samples ``(a, b)``: ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``,
-        ``"welch_t"``, and ``"auc"`` or ``"mann_whitney"``, the probability that an observation of a
-        is above one of b. A callable takes a batch of resamples, ``f(batch)`` with shape (b, n) or
-        (b, n, d), several for several samples, and returns (b,) or (b, k). A C pointer and a torch
-        module take rows with all numbers of a resample; see `fermiac.targets.native` and
-        `fermiac.targets.torch`.
+        ``"welch_t"``, ``"auc"``, the probability that an observation of a is above one of b. A
+        callable takes a batch of resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several
+        for several samples, and returns (b,) or (b, k). A C pointer and a torch module take rows
+        with all numbers of a resample; see `fermiac.targets.native` and `fermiac.targets.torch`.
     n_resamples : int, default 9999
         The number of resamples. None are drawn if the law of the statistic is known.
     method : str, default "auto"
-        ``"percentile"``; ``"basic"``; ``"normal"``; ``"expanded"`` [2]_, the percentile interval
-        widened for few observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of
-        each resample on a scale that stabilises the variance (log for variances, artanh for
-        correlations, logit for areas); ``"order"``, between order statistics, for quantiles [4]_
-        [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies; ``"fixed_b"`` [8]_,
-        for the mean of a series, with Bartlett's kernel and bandwidth n. ``"auto"`` takes
-        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` if it is
-        reliable, and ``"bca"`` otherwise. For series it takes ``"studentised"`` for a sieve of
-        means and autocorrelations. For blocks it takes ``"studentised"``, with the standard errors
-        of the sums of blocks [9]_, for statistics with an influence function, and ``"expanded"``
-        with the effective sample size for others. For `MOutOfN` it takes ``"basic"``, and for all
-        other schemes ``"percentile"``.
+        ``"percentile"``; ``"basic"``; ``"expanded"`` [2]_, the percentile interval widened for few
+        observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of each resample on
+        a scale that stabilises the variance (log for variances, artanh for correlations, logit for
+        areas); ``"order"``, between order statistics, for quantiles [4]_ [5]_; ``"wilson"`` [6]_,
+        for means of zeros and ones and for accuracies; ``"fixed_b"`` [8]_, for the mean of a
+        series, with Bartlett's kernel and bandwidth n. ``"auto"`` takes ``"order"`` for quantiles,
+        ``"wilson"`` for proportions, ``"studentised"`` if it is reliable, and ``"bca"`` otherwise.
+        For series it takes ``"studentised"`` for a sieve of means and autocorrelations. For blocks
+        it takes ``"studentised"``, with the standard errors of the sums of blocks [9]_, for
+        statistics with an influence function, and ``"expanded"`` with the effective sample size for
+        others. For `MOutOfN` it takes ``"basic"``, and for all other schemes ``"percentile"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False
@@ -124,10 +122,9 @@ def bootstrap(
         ``"iid"``, draws with replacement; ``"bayesian"``, weights n E / ΣE of exponential numbers
         E, whose percentile interval is a credible interval [7]_. For observations in the order of
         time: ``"series"``, which is ``"sieve"`` for means and autocorrelations of one series and
-        ``"stationary"`` for other statistics; ``"sieve"``, ``"moving"``, ``"circular"``,
-        ``"stationary"``, with block lengths from the data, or `Sieve`, `Moving`, `Circular`,
-        `Stationary`. Each stratum is then a separate series. `MOutOfN` draws fewer observations,
-        and `Parametric` draws from a fitted distribution.
+        ``"stationary"`` for other statistics; ``"sieve"``, ``"stationary"``, with block lengths
+        from the data, or `Sieve`, `Stationary`. Each stratum is then a separate series. `MOutOfN`
+        draws fewer observations, and `Parametric` draws from a fitted distribution.
     indices : array_like of int, shape (B, n), optional
         Given resamples, as indices of observations; nothing is drawn.
     positive : label, optional

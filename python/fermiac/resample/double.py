@@ -26,10 +26,11 @@ from fermiac.resample.schemes import IID
 from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.resample.text import headline, table
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -294,12 +295,7 @@ def double_bootstrap(
             positions=np.ascontiguousarray(shape(positions[:n])),
             n_resamples=n,
             n_inner=inner,
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings=settings,
-            n_evals=0 if chosen is not None else n * (inner + 1) + 1,
-            wall_time=time.perf_counter() - began,
+            **provenance(settings, began, key, 0 if chosen is not None else n * (inner + 1) + 1),
             status=status,
             warnings=tuple(text for _, text in doubts),
         )
@@ -325,15 +321,12 @@ def double_bootstrap(
                         if report is not None and done < outer and not done % _TOGETHER:
                             report(done, outer)
             else:
-                if replicates is not None:
-                    array = given_replicates(replicates, outer, key, call)
-                else:
-                    found = drawn(
-                        work, outer, how, seed=key, call=call, report=report, n_threads=workers
-                    )
-                    if part is not None:
-                        return found  # type: ignore[return-value]
-                    array = found.array
+                found = drawn(
+                    work, outer, how, seed=key, call=call, report=report, n_threads=workers
+                )
+                if part is not None:
+                    return found  # type: ignore[return-value]
+                array = found.array
                 values[:], positions[:] = array[:, :k], array[:, k:]
             made, doubts = result(outer, "complete")
         except KeyboardInterrupt as stopped:

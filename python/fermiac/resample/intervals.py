@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,32 +23,10 @@ __all__ = ["METHODS", "WITHOUT_DRAWS", "Ends", "Method", "MethodName", "Output",
 
 Array = NDArray[np.float64]
 Method: TypeAlias = Literal[
-    "percentile", "basic", "normal", "expanded", "bca", "studentised", "order", "wilson", "fixed_b"
+    "percentile", "basic", "expanded", "bca", "studentised", "order", "wilson", "fixed_b"
 ]
-MethodName: TypeAlias = Literal[
-    "auto",
-    "percentile",
-    "basic",
-    "normal",
-    "expanded",
-    "bca",
-    "studentised",
-    "order",
-    "wilson",
-    "fixed_b",
-]
-METHODS: tuple[MethodName, ...] = (
-    "auto",
-    "percentile",
-    "basic",
-    "normal",
-    "expanded",
-    "bca",
-    "studentised",
-    "order",
-    "wilson",
-    "fixed_b",
-)
+MethodName: TypeAlias = Literal["auto", Method]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
 #: Methods that need neither replicates nor the law of the statistic.
 WITHOUT_DRAWS: tuple[Method, ...] = ("order", "wilson", "fixed_b")
 
@@ -168,14 +146,6 @@ def _basic(output: Output, tail: float) -> Ends:
     return Ends(both - high, both - low, high_error, low_error)
 
 
-def _normal(output: Output, tail: float) -> Ends:
-    from scipy.special import ndtri
-
-    half = -float(ndtri(tail)) * output.sd()
-    error = 0.0 if output.law is not None else half / math.sqrt(2 * max(output.values.size - 1, 1))
-    return Ends(output.estimate - half, output.estimate + half, error, error)
-
-
 def _expanded(output: Output, tail: float) -> Ends:
     from scipy.special import ndtr, stdtrit
 
@@ -187,7 +157,6 @@ def _expanded(output: Output, tail: float) -> Ends:
 _PLAIN: dict[str, Callable[[Output, float], Ends]] = {
     "percentile": _percentile,
     "basic": _basic,
-    "normal": _normal,
     "expanded": _expanded,
 }
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.exponents import restored, scaled
@@ -23,6 +22,7 @@ from fermiac.resample.problem import Problem
 from fermiac.resample.schemes import IID
 from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 from fermiac.runs.executor import require_executor
@@ -262,10 +262,9 @@ def jackknife(
         statistic=problem.name,
         **restored(problem.name, numbers, problem.exponents),
         acceleration=one(acceleration(left, data, groups)),
-        seed=None,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings={"statistic": problem.name, **data.labels},
-        n_evals=0 if chosen is not None else n + 1,
-        wall_time=time.perf_counter() - began,
+        **provenance(
+            {"statistic": problem.name, **data.labels},
+            began,
+            n_evals=0 if chosen is not None else n + 1,
+        ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from mmap import mmap
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -28,10 +28,11 @@ from fermiac.resample.leave_one_out import full
 from fermiac.resample.schemes import IID
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.resample.text import headline, table
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -311,9 +312,8 @@ def little_bootstraps(
             found.append((table[0].copy(), table[1:].copy()))
 
     def result(status: str) -> tuple[LittleBootstraps, list[Finding]]:
-        made, doubts = _result(found, many, division, used, level, settings, is_quantile)
-        took = time.perf_counter() - began
-        return replace(made, seed=key, wall_time=took, status=status), doubts
+        common = {**provenance(settings, began, key), "status": status}
+        return _result(found, many, division, used, level, common, is_quantile)
 
     with reporter(progress, "little bootstraps", "subsets") as report:
         try:
@@ -323,8 +323,6 @@ def little_bootstraps(
                         add(work(j, j + 1))
                         if report is not None and j + 1 < most:
                             report(j + 1, most)
-            elif replicates is not None:
-                add(given_replicates(replicates, most, key, call))
             else:
                 made_in_parts = drawn(
                     work, most, how, seed=key, call=call, report=report, n_threads=workers
@@ -496,10 +494,10 @@ def _result(
     division: _Division,
     used: int,
     level: float,
-    settings: dict[str, Any],
+    common: dict[str, Any],
     is_quantile: bool,
 ) -> tuple[LittleBootstraps, list[Finding]]:
-    """Return the result of some subsets without seed and time, and doubts about it."""
+    """Return the result of some subsets with its provenance, and doubts about it."""
     sizes = np.array([division.rows(j).size for j in range(len(found))], float)
     # A partial result has fewer observations than the resamples.
     share = math.sqrt(used / sizes.sum())
@@ -552,7 +550,7 @@ def _result(
         "subset_estimates": np.ascontiguousarray(shape(points)),
         "subset_stderrs": np.ascontiguousarray(shape(spreads)),
     }
-    name = str(settings["statistic"])
+    name = str(common["settings"]["statistic"])
     made = LittleBootstraps(
         statistic=name,
         **restored(name, numbers, e),
@@ -561,12 +559,7 @@ def _result(
         n_subsets=s,
         subset_size=int(sizes.max()),
         n_resamples=len(found[0][1]),
-        seed=None,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings=settings,
-        n_evals=0,
-        wall_time=0.0,
+        **common,
         warnings=tuple(text for _, text in doubts),
     )
     return made, doubts

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias,
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.binomial import clopper_pearson
 from fermiac._base.calls import public
@@ -24,6 +23,7 @@ from fermiac.errors import ArgumentError
 from fermiac.resample import permutation_laws as laws
 from fermiac.resample.data import Data, Labels, OnNan, take
 from fermiac.resample.permutation_draws import Called, Draws, Sums, exceedances
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary, of_figures
 from fermiac.runs.parts import identity_of_call
@@ -353,12 +353,7 @@ def permutation_test(
         result = PermutationTest(
             kind=kind,
             alternative=side,
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings=settings,
-            n_evals=found.pop("n_evals", 0),
-            wall_time=time.perf_counter() - began,
+            **provenance(settings, began, key, found.pop("n_evals", 0)),
             **found,
         )
         finish(report, n, result)

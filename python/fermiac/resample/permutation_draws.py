@@ -13,7 +13,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.runs.parts import computed
-from fermiac.runs.replicates import Drawing, Replicates, block_size, drawn, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, block_size, drawn
 
 __all__ = ["Called", "CoreDesign", "Draws", "Sums", "exceedances"]
 
@@ -142,8 +142,6 @@ class Draws(NamedTuple):
     def rows(self, work: Sums | Called, batch: int = 1) -> Array | Replicates:
         """Return a row for each permutation; those of a part as they are."""
         n, key, how = self.n, self.key, self.how
-        if how.replicates is not None:
-            return given_replicates(how.replicates, n, key, self.call)
         if how.is_plain:
             return work(0, n, self.workers, self.report)
         made = drawn(

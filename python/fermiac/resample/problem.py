@@ -27,13 +27,8 @@ from fermiac.resample.laws import (
 )
 from fermiac.resample.leave_one_out import Full, acceleration, full, leave_one_out
 from fermiac.resample.result import Bootstrap
-from fermiac.resample.schemes import BLOCKS, MOutOfN, Scheme, Sieve, Stationary, saved
-from fermiac.resample.series import (
-    effective_size,
-    lengths,
-    most_orders,
-    of_blocks,
-)
+from fermiac.resample.schemes import MOutOfN, Scheme, Sieve, Stationary, saved
+from fermiac.resample.series import effective_size, length, most_orders, of_blocks
 from fermiac.resample.statistics import SCALES, Statistic, named
 from fermiac.results.result import Finding
 
@@ -43,13 +38,11 @@ Array = NDArray[np.float64]
 #: The methods of a scheme, the default first; other schemes have all of them. The default of blocks
 #: is for statistics without an influence function.
 METHODS_OF: dict[str, tuple[Method, ...]] = {
-    "bayesian": ("percentile", "normal"),
-    **dict.fromkeys(
-        BLOCKS, ("expanded", "percentile", "basic", "normal", "studentised", "fixed_b")
-    ),
-    "sieve": ("percentile", "basic", "normal", "studentised", "fixed_b"),
-    "m_out_of_n": ("basic", "percentile", "normal"),
-    "parametric": ("percentile", "basic", "normal"),
+    "bayesian": ("percentile",),
+    "stationary": ("expanded", "percentile", "basic", "studentised", "fixed_b"),
+    "sieve": ("percentile", "basic", "studentised", "fixed_b"),
+    "m_out_of_n": ("basic", "percentile"),
+    "parametric": ("percentile", "basic"),
 }
 #: The smallest number of observations for a sieve.
 _SIEVE_LEAST = 20
@@ -147,13 +140,7 @@ class Problem:
                 "from their neighbours; 'series' or 'sieve' is needed"
             )
         if not scheme.parameters:
-            stationary = scheme.name == "stationary"
-            length = max(
-                lengths(column)[0 if stationary else 1]
-                for columns in self.series
-                for column in columns
-            )
-            scheme = saved(scheme.name, (length if stationary else float(max(round(length), 1)),))
+            scheme = Stationary(max(length(c) for columns in self.series for c in columns))
         shortest = int(data.units.sizes.min())
         if scheme.parameters[0] > shortest:
             raise ArgumentError(
@@ -270,7 +257,7 @@ class Problem:
             return math.nan
         parts = self._parts(influence)
         if self.scheme.is_blocks:
-            return math.hypot(*(sd for _, sd in self._of_blocks(parts)))
+            return math.hypot(*(of_blocks(self.scheme.parameters[0], part) for part in parts))
         variance = sum(p.size / (p.size - 1) * ((p - p.mean()) ** 2).sum() for p in parts)
         return math.sqrt(float(variance))
 
@@ -281,11 +268,6 @@ class Problem:
         if units.starts is not None:
             u = np.add.reduceat(u, units.starts[:-1])
         return np.split(u, units.strata[1:-1])
-
-    def _of_blocks(self, parts: list[Array]) -> list[tuple[float, float]]:
-        """Return the mean and standard deviation of resampled sums of the influences of strata."""
-        name, length = self.scheme.name, self.scheme.parameters[0]
-        return [of_blocks(name, length, part) for part in parts]
 
     def law(self, j: int) -> KnownLaw | None:
         """Return the exact law of an output, None where it is not known."""
@@ -427,11 +409,6 @@ class Problem:
             _, _, stderr, centre, _ = self.sieve(key)
         if self.scheme.is_blocks:
             n = max(min(n, self.effective), 2.0)
-            influence = self.full.influence[j]
-            if self.scheme.name == "moving" and influence is not None:
-                # Observations near the ends are in fewer blocks.
-                parts = self._parts(influence)
-                centre += sum(mean for mean, _ in self._of_blocks(parts))
         name = self.name if self.full.values.size == 1 else f"{self.name}[{j}]"
         quantile = native.quantile if native is not None and data.plain else None
         sample = None

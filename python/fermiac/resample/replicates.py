@@ -19,7 +19,7 @@ from fermiac.resample.prepare import core_columns
 from fermiac.resample.schemes import IID, Parametric, Replay
 from fermiac.resample.statistics import Statistic
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.replicates import Drawing, Replicates, drawn, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, drawn
 
 if TYPE_CHECKING:
     from fermiac.resample.problem import Problem
@@ -94,8 +94,6 @@ def draw_blocks(
         given = (*data.samples, data.strata, data.clusters, problem.scheme, *of_statistic)
         return identity_of_call("resample.bootstrap", settings, key, *given)
 
-    if how.replicates is not None:
-        return _split(given_replicates(how.replicates, n, key, call), problem, None)
     # Batches of a given size are those of a local call.
     whole_batches = 1 if function is None or function.batch is None else function.batch
     work = _Work(problem, errors, key)

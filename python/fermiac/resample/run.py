@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.exponents import restored, scaled
 from fermiac._base.progress import Report, finish, reporter
@@ -22,6 +20,7 @@ from fermiac.resample.replicates import draw, draw_blocks
 from fermiac.resample.result import Bootstrap
 from fermiac.resample.schemes import Replay
 from fermiac.resample.statistics import Statistic
+from fermiac.results.provenance import provenance
 from fermiac.results.result import warn
 from fermiac.runs.replicates import Drawing, Replicates
 
@@ -201,12 +200,7 @@ def _result(
         n_resamples=len(values),
         core=native.core if native is not None else "",
         parameters=native.parameters if native is not None else (),
-        seed=key,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings=settings,
-        n_evals=0 if native is not None else len(values) + 1,
-        wall_time=time.perf_counter() - began,
+        **provenance(settings, began, key, 0 if native is not None else len(values) + 1),
         status="complete" if stopped is None else "interrupted",
         **problem.data.saved(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,10 @@ from fermiac.errors import ArgumentError
 
 __all__ = [
     "BAYESIAN",
-    "BLOCKS",
     "IID",
     "SCHEMES",
     "SERIES",
-    "Circular",
     "MOutOfN",
-    "Moving",
     "Parametric",
     "Replay",
     "Scheme",
@@ -33,12 +30,8 @@ __all__ = [
     "saved",
 ]
 
-SchemeName: TypeAlias = Literal[
-    "iid", "bayesian", "series", "sieve", "moving", "circular", "stationary"
-]
-#: Schemes of blocks, and all schemes of series.
-BLOCKS = ("moving", "circular", "stationary")
-SERIES = (*BLOCKS, "sieve")
+SchemeName: TypeAlias = Literal["iid", "bayesian", "series", "sieve", "stationary"]
+SERIES = ("stationary", "sieve")
 _LONGEST = 2**40
 
 
@@ -57,7 +50,7 @@ class Scheme:
     @property
     def is_blocks(self) -> bool:
         """Whether it draws blocks of neighbours."""
-        return self.name in BLOCKS
+        return self.name == "stationary"
 
     @property
     def is_free(self) -> bool:
@@ -66,7 +59,7 @@ class Scheme:
 
     def core(self, sizes: NDArray[np.int64]) -> dict[str, Any]:
         """Return the law of the weights as the core takes it, for strata of these sizes."""
-        laws = {"bayesian": "dirichlet", **{name: name for name in BLOCKS}}
+        laws = {"bayesian": "dirichlet", "stationary": "stationary"}
         return {
             "law": laws.get(self.name, "counts"),
             "length": self.parameters[0] if self.is_blocks else 0.0,
@@ -75,88 +68,13 @@ class Scheme:
         }
 
 
-class _Blocks(Scheme):
-    """Blocks of neighbours in a series, of a length that is given or found from the data."""
-
-    _kind: ClassVar[str]
-
-    def __init__(self, length: float | None = None) -> None:
-        needed = "a number of at least 1 is needed, or None for a length from the data"
-        given = () if length is None else (real("length", length, needed, _is_length),)
-        super().__init__(self._kind, given)
-
-
 def _is_length(v: float) -> bool:
     return 1 <= v <= _LONGEST
 
 
 @dataclass(frozen=True, init=False)
-class Moving(_Blocks):
-    """Moving blocks of neighbours inside the series [1]_.
-
-    Parameters
-    ----------
-    length : float, optional
-        The observations of a block, at least 1; rounded. Default: `block_length` of the data.
-
-    Raises
-    ------
-    ArgumentError
-        If `length` is outside its domain.
-
-    References
-    ----------
-    .. [1] H. R. Künsch, "The jackknife and the bootstrap for general stationary observations",
-       Annals of Statistics, 1989, doi:10.1214/aos/1176347265.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> x = fm.random.Stream(1).normal(200)
-    >>> r = fm.resample.bootstrap(x, "median", scheme=fm.resample.Moving(8), rng=0)
-    >>> r.scheme, r.lower < r.estimate < r.upper
-    ('moving', True)
-    """
-
-    _kind: ClassVar[str] = "moving"
-
-
-@dataclass(frozen=True, init=False)
-class Circular(_Blocks):
-    """Circular blocks of neighbours: the first observation follows the last one [1]_ [2]_.
-
-    Parameters
-    ----------
-    length : float, optional
-        The observations of a block, at least 1; rounded. Default: `block_length` of the data.
-
-    Raises
-    ------
-    ArgumentError
-        If `length` is outside its domain.
-
-    References
-    ----------
-    .. [1] D. N. Politis, J. P. Romano, "A circular block-resampling procedure for stationary data",
-       in Exploring the Limits of Bootstrap, Wiley, 1992.
-    .. [2] S. N. Lahiri, "Theoretical comparisons of block bootstrap methods", Annals of Statistics,
-       1999, doi:10.1214/aos/1018031117.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> x = fm.random.Stream(1).normal(200)
-    >>> r = fm.resample.bootstrap(x, "sd", scheme=fm.resample.Circular(8), rng=0)
-    >>> r.scheme, r.lower < r.estimate < r.upper
-    ('circular', True)
-    """
-
-    _kind: ClassVar[str] = "circular"
-
-
-@dataclass(frozen=True, init=False)
-class Stationary(_Blocks):
-    """Circular blocks with geometric lengths: the stationary bootstrap [1]_.
+class Stationary(Scheme):
+    """Blocks of neighbours with geometric lengths on a circle: the stationary bootstrap [1]_.
 
     Parameters
     ----------
@@ -183,7 +101,10 @@ class Stationary(_Blocks):
     ('stationary', True)
     """
 
-    _kind: ClassVar[str] = "stationary"
+    def __init__(self, length: float | None = None) -> None:
+        needed = "a number of at least 1 is needed, or None for a length from the data"
+        given = () if length is None else (real("length", length, needed, _is_length),)
+        super().__init__("stationary", given)
 
 
 @dataclass(frozen=True, init=False)
@@ -331,7 +252,7 @@ class Replay(Scheme):
     indices: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros((0, 0), int))
 
 
-for _kind in (Moving, Circular, Stationary, Sieve, MOutOfN, Parametric):
+for _kind in (Stationary, Sieve, MOutOfN, Parametric):
     public_class(_kind)
 
 IID, BAYESIAN = Scheme("iid"), Scheme("bayesian")
@@ -345,8 +266,6 @@ SCHEMES: Strategies[Scheme] = Strategies(
         "bayesian": lambda: BAYESIAN,
         "series": lambda: _OF_SERIES,
         "sieve": Sieve,
-        "moving": Moving,
-        "circular": Circular,
         "stationary": Stationary,
     },
     "fermiac.resample.Stationary(10)",
@@ -356,8 +275,6 @@ SCHEMES: Strategies[Scheme] = Strategies(
 def saved(name: str, parameters: tuple[float, ...]) -> Scheme:
     """Return the scheme of a saved result."""
     makers: dict[str, Callable[..., Scheme]] = {
-        "moving": Moving,
-        "circular": Circular,
         "stationary": Stationary,
         "m_out_of_n": MOutOfN,
         "sieve": lambda most=None: Sieve(None if most is None else int(most)),

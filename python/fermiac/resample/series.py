@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from fermiac._base.calls import public
 from fermiac._base.exponents import exponents, scaled
 from fermiac._base.validate import all_finite, real_numbers
 from fermiac.errors import ArgumentError
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 
@@ -25,7 +26,7 @@ __all__ = [
     "block_length",
     "effective_size",
     "fixed_b",
-    "lengths",
+    "length",
     "most_orders",
     "of_blocks",
 ]
@@ -56,13 +57,13 @@ def _autocovariances(x: Array, most: int) -> Array:
     return np.asarray(irfft(np.abs(rfft(d, size)) ** 2, size)[: most + 1]) / n
 
 
-def lengths(x: Array) -> tuple[float, float]:
-    """Return the mean length of stationary blocks, and the length of circular ones."""
+def length(x: Array) -> float:
+    """Return the mean length of stationary blocks."""
     n = x.size
     most = math.ceil(math.sqrt(n)) + _run(n)
     r = _autocovariances(x, min(2 * most, n - 1))
     if not r[0] > 0:
-        return 1.0, 1.0
+        return 1.0
     return _of_width(r, min(2 * max(_last_significant(r[: most + 1], n), 1), r.size - 1), n)
 
 
@@ -81,17 +82,16 @@ def _last_significant(r: Array, n: int) -> int:
     return int(large[-1]) + 1 if large.size else 0
 
 
-def _of_width(r: Array, width: int, n: int) -> tuple[float, float]:
-    """Return both lengths from autocovariances up to the width of the window."""
+def _of_width(r: Array, width: int, n: int) -> float:
+    """Return the length from autocovariances up to the width of the window."""
     longest = float(math.ceil(min(3 * math.sqrt(n), n / 3)))
     k = np.arange(-width, width + 1)
     own = r[np.abs(k)] * np.minimum(1.0, 2 * (1 - np.abs(k) / width))
     spectrum, slope = float(own.sum()), float((np.abs(k) * own).sum())
     if spectrum == 0:
-        return 1.0, 1.0
+        return 1.0
     ratio = 2 * (slope / spectrum) ** 2 * n
-    stationary, circular = (min(max((ratio / f) ** (1 / 3), 1.0), longest) for f in (2.0, 4 / 3))
-    return stationary, circular
+    return min(max(float((ratio / 2.0) ** (1 / 3)), 1.0), longest)
 
 
 def effective_size(x: Array) -> float:
@@ -105,26 +105,16 @@ def effective_size(x: Array) -> float:
     return float(_core.resample_sieve_fit(np.ascontiguousarray(x), 0, most_orders(n), 0)[4])
 
 
-def of_blocks(name: str, length: float, u: Array) -> tuple[float, float]:
-    """Return the mean and the standard deviation of the sum of a resample of `u` in blocks.
-
-    The scheme is circular or moving with blocks of `length`, or stationary with that mean length.
-    """
+def of_blocks(mean_length: float, u: Array) -> float:
+    """Return the standard deviation of the sum of a resample of `u` in stationary blocks."""
     from scipy.fft import irfft, rfft
 
     n = u.size
-    if name == "stationary":
-        d = u - u.mean()
-        r = irfft(np.abs(rfft(d)) ** 2, n) / n
-        k = np.arange(1, n)
-        shares = (1 - k / n) * (1 - 1 / length) ** k
-        return float(u.sum()), math.sqrt(max(n * float(r[0] + 2 * (shares @ r[1:])), 0.0))
-    size = min(int(length), n)
-    around = np.append(u, u[: size - 1]) if name == "circular" else u
-    before = np.append(0.0, np.cumsum(around))
-    sums = before[size:] - before[:-size]
-    blocks = n / size
-    return blocks * float(sums.mean()), math.sqrt(blocks * float(sums.var()))
+    d = u - u.mean()
+    r = irfft(np.abs(rfft(d)) ** 2, n) / n
+    k = np.arange(1, n)
+    shares = (1 - k / n) * (1 - 1 / mean_length) ** k
+    return math.sqrt(max(n * float(r[0] + 2 * (shares @ r[1:])), 0.0))
 
 
 def _fixed_b_tail(c: float) -> float:
@@ -164,49 +154,39 @@ def fixed_b(x: Array, tail: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class BlockLength(Result):
-    """Block lengths for the bootstrap of a series.
+    """Block lengths for the stationary bootstrap of a series.
 
     Attributes
     ----------
     stationary : float or ndarray, shape (k,)
         The mean block length of the stationary bootstrap, for each column.
-    circular : float or ndarray, shape (k,)
-        The block length of the circular and of the moving bootstrap.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> x = fm.random.Stream(1).normal(400)
-    >>> length = fm.resample.block_length(x)
-    >>> length.stationary < 3
+    >>> fm.resample.block_length(x).stationary < 3
     True
     """
 
     stationary: float | Array
-    circular: float | Array
 
-    _layout: ClassVar[fit.Layout] = {"stationary": _NUMBERS, "circular": _NUMBERS}
+    _layout: ClassVar[fit.Layout] = {"stationary": _NUMBERS}
 
     def _headline(self) -> str:
-        first, second = (
-            ", ".join(f"{v:.4g}" for v in np.atleast_1d(column)[:3])
-            for column in (self.stationary, self.circular)
-        )
-        return f"BlockLength: stationary {first}, circular {second}"
+        shown = ", ".join(f"{v:.4g}" for v in np.atleast_1d(self.stationary)[:3])
+        return f"BlockLength: stationary {shown}"
 
     def summary(self) -> Summary:
         """Return a table with a row for each column of the data."""
-        columns = {
-            name: np.atleast_1d(np.asarray(column, float))
-            for name, column in (("stationary", self.stationary), ("circular", self.circular))
-        }
-        k = columns["stationary"].size
-        return Summary(("x",) if k == 1 else tuple(f"x[{j}]" for j in range(k)), columns)
+        column = np.atleast_1d(np.asarray(self.stationary, float))
+        names = ("x",) if column.size == 1 else tuple(f"x[{j}]" for j in range(column.size))
+        return Summary(names, {"stationary": column})
 
 
 @public
 def block_length(x: ArrayLike) -> BlockLength:
-    """Return block lengths for the bootstrap of the mean of a series [1]_ [2]_.
+    """Return block lengths for the stationary bootstrap of the mean of a series [1]_ [2]_.
 
     Parameters
     ----------
@@ -226,9 +206,9 @@ def block_length(x: ArrayLike) -> BlockLength:
     Notes
     -----
     The length with the smallest mean squared error of the variance of the mean is (2 G² n /
-    D)^(1/3). G is the sum of abs(k) R(k) over the autocovariances and D is 2 g² for the stationary
-    bootstrap or 4 g² / 3 for the circular one, with g = Σ R(k). Both sums have a flat-top window
-    whose width is twice the lag after which no autocorrelation is significant.
+    D)^(1/3). G is the sum of abs(k) R(k) over the autocovariances and D is 2 g² with g = Σ R(k).
+    Both sums have a flat-top window whose width is twice the lag after which no autocorrelation is
+    significant.
 
     References
     ----------
@@ -245,8 +225,7 @@ def block_length(x: ArrayLike) -> BlockLength:
     >>> x = np.zeros(1000)
     >>> for t in range(1, 1000):
     ...     x[t] = 0.5 * x[t - 1] + e[t]
-    >>> length = fm.resample.block_length(x)
-    >>> bool(5 < length.stationary < length.circular < 30)
+    >>> bool(5 < fm.resample.block_length(x).stationary < 30)
     True
     """
     began = time.perf_counter()
@@ -259,15 +238,8 @@ def block_length(x: ArrayLike) -> BlockLength:
     if not all_finite(given):
         raise ArgumentError("x: NaN or an infinity given; finite numbers are needed")
     table = given.reshape(len(given), -1)
-    found = np.array([lengths(column) for column in scaled(table, exponents(table, 0)).T])
-    one: Any = (lambda a: float(a[0])) if given.ndim == 1 else np.ascontiguousarray
+    found = [length(column) for column in scaled(table, exponents(table, 0)).T]
     return BlockLength(
-        stationary=one(found[:, 0]),
-        circular=one(found[:, 1]),
-        seed=None,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings={},
-        n_evals=0,
-        wall_time=time.perf_counter() - began,
+        stationary=found[0] if given.ndim == 1 else np.array(found),
+        **provenance({}, began),
     )

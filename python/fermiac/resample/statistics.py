@@ -78,7 +78,6 @@ StatisticName: TypeAlias = Literal[
     "log_loss",
     "concordance",
     "auc",
-    "mann_whitney",
     "mean_difference",
     "mean_ratio",
     "cohen_d",
@@ -322,7 +321,6 @@ _MEDIAN = Statistic("median", "quantile", (0.5,))
 _SLOPE = Statistic("slope_through_origin", "ratio_of_means", (), "pairs", "identity", True, 4)
 _BRIER = Statistic("brier", "mean", (), "pairs", "identity", True, 0)
 _LOG_LOSS = Statistic("log_loss", "mean", (), "pairs", "identity", True, 2)
-_MANN_WHITNEY = Statistic("mann_whitney", "auc", (), "two", "logit", True, 0)
 _OLS = Statistic("ols", "regression", (), "regression", "identity", True, 4, 4)
 _LOGISTIC = Statistic("logistic", "regression", (), "regression", "identity", True, 0, 8)
 STATISTICS: Strategies[Statistic] = Strategies(
@@ -361,7 +359,6 @@ STATISTICS: Strategies[Statistic] = Strategies(
         "log_loss": lambda: _LOG_LOSS,
         "concordance": _statistic("concordance", "survival", "logit", least=4, moment=0),
         "auc": _statistic("auc", "two", "logit", moment=0),
-        "mann_whitney": lambda: _MANN_WHITNEY,
         "mean_difference": _statistic("mean_difference", "two"),
         "mean_ratio": _statistic("mean_ratio", "two", studentised=False),
         "cohen_d": _statistic("cohen_d", "two", studentised=False, moment=4),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.exponents import restored, scaled
@@ -25,16 +24,16 @@ from fermiac._base.validate import (
     probability,
     shown,
     whole,
-    yes,
 )
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.random.stream import Stream
 from fermiac.resample.data import Data, Labels, take
 from fermiac.resample.statistics import STATISTICS
+from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -248,7 +247,6 @@ def wild_bootstrap(
     *,
     clusters: Labels = None,
     multipliers: MultiplierName | Multipliers = "auto",
-    restricted: bool = True,
     null: ArrayLike = 0.0,
     n_resamples: int = 9999,
     prob: float = 0.95,
@@ -276,10 +274,6 @@ def wild_bootstrap(
         ``"rademacher"``: 1 or -1. ``"mammen"`` [1]_: two points with the third moment 1.
         ``"webb"`` [4]_: six points, for few clusters, of which signs have few combinations.
         ``"auto"`` takes ``"webb"`` for fewer than 12 clusters and ``"rademacher"`` otherwise.
-    restricted : bool, default True
-        Whether the residuals are those of the regression under the null hypothesis, as [2]_
-        recommends. The interval has the values that are not rejected. Without it the interval is
-        symmetric about the estimate.
     null : float or array_like, shape (k,), default 0
         The values of the coefficients under the null hypotheses.
     n_resamples : int, default 9999
@@ -330,7 +324,8 @@ def wild_bootstrap(
 
     Notes
     -----
-    The residuals of a resample are the residuals of the data times the multiplier of their cluster.
+    The residuals of a resample are those of the regression under the null hypothesis [2]_ times the
+    multiplier of their cluster. The interval has the values that are not rejected.
     The t-statistic of each coefficient is that of the standard errors of White or, with clusters,
     of Liang and Zeger. Its square is a ratio of quadratic functions of the value under the null
     hypothesis [3]_, so that the interval needs no further resamples. The p-value is the share of
@@ -368,7 +363,6 @@ def wild_bootstrap(
     law = _MULTIPLIERS.resolve(multipliers)
     total = whole("n_resamples", n_resamples, 1, 2**40)
     level = probability("prob", prob)
-    restricted = yes("restricted", restricted)
     key = key_of(rng)
     least_squares = STATISTICS.resolve("ols")
     data = take(x, statistic=least_squares, clusters=clusters)
@@ -399,7 +393,6 @@ def wild_bootstrap(
         "n_resamples": total,
         "prob": level,
         "multipliers": law.name,
-        "restricted": restricted,
         "null": np.broadcast_to(values, k).tolist(),
         "clusters": clusters is not None,
     }
@@ -438,12 +431,7 @@ def wild_bootstrap(
             exact=exact,
             n_clusters=groups,
             n_resamples=count,
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings=settings,
-            n_evals=0,
-            wall_time=time.perf_counter() - began,
+            **provenance(settings, began, key),
             status=status,
             warnings=tuple(text for _, text in doubts),
         )
@@ -454,14 +442,14 @@ def wild_bootstrap(
     step = max(1, min(_TOGETHER, _AT_ONCE // groups))
 
     def call() -> str:
-        sizes = {"n": total, "restricted": restricted, "exact": exact}
+        sizes = {"n": total, "exact": exact}
         given = (law, fitted.x, fitted.residuals, fitted.starts)
         return identity_of_call("resample.wild_bootstrap", sizes, key, *given)
 
     with reporter(progress, "wild bootstrap", "resamples") as report:
         done: list[Array] = []
         try:
-            sums = _cluster_sums(fitted, scores, restricted)
+            sums = _cluster_sums(fitted, scores)
             work = _Work(sums, None if exact else law, key, total, step)
             if how.is_plain:
                 for first in range(0, total, step):
@@ -469,8 +457,6 @@ def wild_bootstrap(
                     done.append(work(first, last))
                     if report is not None and last < total:
                         report(last, total)
-            elif replicates is not None:
-                done.append(given_replicates(replicates, total, key, call))
             else:
                 found = drawn(work, total, how, seed=key, call=call, report=report, multiple=step)
                 if part is not None:
@@ -566,14 +552,14 @@ class _Sums(NamedTuple):
     """Sums over clusters for the replicates; the second of each pair is per unit of distance."""
 
     #: z'u for each coefficient, (G, k).
-    scores: tuple[Array, Array | None]
+    scores: tuple[Array, Array]
     #: X'u, (G, k), and for each coefficient (k, G, k).
-    normal: tuple[Array, Array | None]
+    normal: tuple[Array, Array]
     #: X'z for each coefficient, (k, G, k), times (X'X)⁻¹.
     cross: Array
 
 
-def _cluster_sums(fitted: _Fit, scores: Array, restricted: bool) -> _Sums:
+def _cluster_sums(fitted: _Fit, scores: Array) -> _Sums:
     """Return the sums for the replicates.
 
     The residuals under a null hypothesis at a distance d from the estimate of coefficient j are
@@ -583,8 +569,6 @@ def _cluster_sums(fitted: _Fit, scores: Array, restricted: bool) -> _Sums:
     k = z.shape[1]
     cross = np.stack([fitted.sums(z[:, [j]] * x) @ fitted.inverse for j in range(k)])
     normal = fitted.sums(x * fitted.residuals[:, None])
-    if not restricted:
-        return _Sums((scores, None), (normal, None), cross)
     # The rest of column j is its leverage, divided by the j-th entry of the diagonal.
     rest = z / np.diag(fitted.inverse)
     more = np.stack([fitted.sums(x * rest[:, [j]]) for j in range(k)])
@@ -608,24 +592,18 @@ def _replicates(sums: _Sums, v: Array) -> list[_Parts]:
     The score of cluster g is v_g d_g - c'p_g, where c = (X'X)⁻¹X'u has the multipliers of all
     clusters.
     """
-    none = np.zeros(len(v))
     plain = v @ sums.normal[0]
     found = []
     for j in range(plain.shape[1]):
-        p, d0 = sums.cross[j], sums.scores[0][:, j]
-        if sums.scores[1] is None or sums.normal[1] is None:
-            zero = _products(v, p, (d0,), (plain,))[0]
-            found.append(_Parts(v @ d0, none, zero, none, none))
-            continue
-        d1 = sums.scores[1][:, j]
+        p, d0, d1 = sums.cross[j], sums.scores[0][:, j], sums.scores[1][:, j]
         products = _products(v, p, (d0, d1), (plain, v @ sums.normal[1][j]))
         found.append(_Parts(v @ d0, v @ d1, *products))
     return found
 
 
 def _products(v: Array, p: Array, d: tuple[Array, ...], c: tuple[Array, ...]) -> list[Array]:
-    """Return the products of scores, summed over clusters: 00, and 01 and 11 of two."""
-    pairs = [(i, j) for i in range(len(d)) for j in range(i, len(d))]
+    """Return the products of two scores, summed over clusters: 00, 01 and 11."""
+    pairs = [(0, 0), (0, 1), (1, 1)]
     if len(p) <= _DIRECT:
         scores = [v * own - rest @ p.T for own, rest in zip(d, c, strict=True)]
         return [np.einsum("bg,bg->b", scores[i], scores[j]) for i, j in pairs]

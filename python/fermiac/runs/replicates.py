@@ -149,7 +149,8 @@ def drawn(
 ) -> Replicates:
     """Return replicates `first` to `first` + n - 1 of a call, or those of a part.
 
-    An interrupt has the finished replicates as its ``partial_result``.
+    If the call was given all replicates, it returns these. An interrupt has the finished replicates
+    as its ``partial_result``.
 
     Parameters
     ----------
@@ -171,6 +172,10 @@ def drawn(
     n_threads : int, optional
         The number of threads of this process, if it has no executor.
     """
+    if how.replicates is not None:
+        given_replicates(how.replicates, n, seed, call)
+        given: Replicates = how.replicates
+        return given
     size = block_size(n, multiple)
     digest = call()
     block = _Block(work, first, n, size, seed, digest)

@@ -16,14 +16,6 @@ pub enum Law {
     Counts,
     /// n E / ΣE with exponential E, the Bayesian bootstrap.
     Dirichlet,
-    /// Counts of blocks of neighbours that begin anywhere, with or without the first unit after the
-    /// last one (Künsch 1989; Politis, Romano 1992).
-    Blocks {
-        /// The units of a block.
-        length: usize,
-        /// Whether the first unit follows the last one.
-        wraps: bool,
-    },
     /// Counts of blocks of geometric lengths on a circle (Politis, Romano 1994).
     Stationary {
         /// The mean length.
@@ -101,6 +93,33 @@ fn neighbours(start: usize, length: usize, size: usize, mut take: impl FnMut(usi
     for _ in 0..length {
         take(at);
         at = if at + 1 < size { at + 1 } else { 0 };
+    }
+}
+
+/// Calls `take` with the first unit and the length of each block of a stratum of `size`, until there
+/// are `n` units.
+#[inline(always)]
+fn each_block(
+    stream: &mut Stream,
+    mean: f64,
+    size: usize,
+    n: usize,
+    mut take: impl FnMut(usize, usize),
+) {
+    let end = 1.0 / mean;
+    let (mut start, mut length) = (stream.below(size as u64) as usize, 0);
+    for k in 0..n {
+        if k.is_multiple_of(PAUSE_EVERY) {
+            pause();
+        }
+        length += 1;
+        if stream.uniform() < end {
+            take(start, length);
+            (start, length) = (stream.below(size as u64) as usize, 0);
+        }
+    }
+    if length > 0 {
+        take(start, length);
     }
 }
 
@@ -186,9 +205,7 @@ impl Scheme {
         {
             return wrong("members that are no observations");
         }
-        if matches!(law, Law::Blocks { length: 0, .. })
-            || matches!(law, Law::Stationary { mean } if mean.is_nan() || mean < 1.0)
-        {
+        if matches!(law, Law::Stationary { mean } if mean.is_nan() || mean < 1.0) {
             return wrong("empty blocks");
         }
         let draws = strata.windows(2).map(|s| s[1] - s[0]).collect();
@@ -269,9 +286,9 @@ impl Scheme {
                     multinomial(stream, *n, &self.cells[k], &shares[s[0]..s[1]], stratum);
                     continue;
                 }
-                if self.is_of_blocks() {
+                if let Law::Stationary { mean } = self.law {
                     let size = stratum.len();
-                    self.each_block(stream, words, size, *n, |start, length| {
+                    each_block(stream, mean, size, *n, |start, length| {
                         blocks.push((start, length));
                         neighbours(start, length, size, |i| stratum[i] += 1);
                     });
@@ -297,59 +314,17 @@ impl Scheme {
         n: usize,
         mut take: impl FnMut(usize),
     ) {
-        if !self.is_of_blocks() {
+        let Law::Stationary { mean } = self.law else {
             return each_below(stream, words, size, n, take);
-        }
-        self.each_block(stream, words, size, n, |start, length| {
+        };
+        each_block(stream, mean, size, n, |start, length| {
             neighbours(start, length, size, &mut take);
         });
     }
 
-    /// Calls `take` with the first unit and the length of each block of a stratum of `size`, until
-    /// there are `n` units.
-    #[inline(always)]
-    fn each_block(
-        &self,
-        stream: &mut Stream,
-        words: &mut Vec<u64>,
-        size: usize,
-        n: usize,
-        mut take: impl FnMut(usize, usize),
-    ) {
-        match self.law {
-            Law::Counts | Law::Dirichlet => {}
-            Law::Blocks { length, wraps } => {
-                let length = length.min(size);
-                let starts = if wraps { size } else { size - length + 1 };
-                let mut left = n;
-                each_below(stream, words, starts, n.div_ceil(length), |start| {
-                    take(start, length.min(left));
-                    left -= length.min(left);
-                });
-            }
-            Law::Stationary { mean } => {
-                let end = 1.0 / mean;
-                let (mut start, mut length) = (stream.below(size as u64) as usize, 0);
-                for k in 0..n {
-                    if k.is_multiple_of(PAUSE_EVERY) {
-                        pause();
-                    }
-                    length += 1;
-                    if stream.uniform() < end {
-                        take(start, length);
-                        (start, length) = (stream.below(size as u64) as usize, 0);
-                    }
-                }
-                if length > 0 {
-                    take(start, length);
-                }
-            }
-        }
-    }
-
     /// Whether blocks of neighbours are drawn.
     fn is_of_blocks(&self) -> bool {
-        matches!(self.law, Law::Blocks { .. } | Law::Stationary { .. })
+        matches!(self.law, Law::Stationary { .. })
     }
 
     /// Gives all units the weight 1.
@@ -528,9 +503,6 @@ mod tests {
                 .unwrap()
                 .with_draws(vec![2, 1])
                 .unwrap(),
-            Scheme::new(Law::Blocks { length: 3, wraps: false }, vec![0, 7], None, None, 7)
-                .unwrap(),
-            Scheme::new(Law::Blocks { length: 5, wraps: true }, vec![0, 7], None, None, 7).unwrap(),
             Scheme::new(Law::Stationary { mean: 2.5 }, vec![0, 7], None, None, 7).unwrap(),
         ];
         for scheme in schemes {
@@ -548,40 +520,10 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_runs_of_neighbours() {
-        let mut indices = Vec::new();
-        for (law, wraps) in [
-            (Law::Blocks { length: 4, wraps: false }, false),
-            (Law::Blocks { length: 4, wraps: true }, true),
-        ] {
-            let scheme = Scheme::new(law, vec![0, 10], None, None, 10).unwrap();
-            let mut beyond = false;
-            for b in 0..200 {
-                indices.clear();
-                let mut stream = Stream::new(1, Domain::User, b, 0);
-                scheme.draw_indices(&mut stream, &mut scheme.room().unwrap(), &mut indices);
-                assert_eq!(indices.len(), 10);
-                for block in indices.chunks(4) {
-                    for pair in block.windows(2) {
-                        assert_eq!(pair[1], (pair[0] + 1) % 10);
-                        beyond |= pair[1] == 0;
-                    }
-                }
-            }
-            assert_eq!(beyond, wraps);
-        }
-    }
-
-    #[test]
     fn errors_of_blocks_are_those_of_their_sums() {
-        let laws = [
-            Law::Blocks { length: 4, wraps: true },
-            Law::Blocks { length: 3, wraps: false },
-            Law::Stationary { mean: 2.5 },
-        ];
         let u: Vec<f64> = (0..9).map(|i| f64::from(i * i % 5) - 1.5).collect();
-        for law in laws {
-            let scheme = Scheme::new(law, vec![0, 9], None, None, 9).unwrap();
+        for mean in [1.0, 2.5, 4.0] {
+            let scheme = Scheme::new(Law::Stationary { mean }, vec![0, 9], None, None, 9).unwrap();
             let mut draw = scheme.room().unwrap();
             for b in 0..20 {
                 scheme.draw(&mut Stream::new(1, Domain::User, b, 0), &mut draw);

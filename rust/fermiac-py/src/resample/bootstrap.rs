@@ -36,8 +36,6 @@ fn scheme(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Scheme> {
     let law = match entry::<String>(options, "law")?.as_str() {
         "counts" => Law::Counts,
         "dirichlet" => Law::Dirichlet,
-        "moving" => Law::Blocks { length: length as usize, wraps: false },
-        "circular" => Law::Blocks { length: length as usize, wraps: true },
         "stationary" => Law::Stationary { mean: length },
         other => return Err(PyValueError::new_err(format!("no law '{other}'"))),
     };

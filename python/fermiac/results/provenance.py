@@ -1,4 +1,4 @@
-"""The common fields of results that need no target and no random numbers."""
+"""The common fields of results of a single call."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from fermiac import _core
 __all__ = ["provenance"]
 
 
-def provenance(settings: Mapping[str, Any], began: float) -> Any:
+def provenance(
+    settings: Mapping[str, Any], began: float, seed: int | None = None, n_evals: int = 0
+) -> Any:
     """Return the fields of a result of a call that began at this `time.perf_counter`."""
     return {
-        "seed": None,
+        "seed": seed,
         "version": _core.__version__,
         "isa": _core.isa_level,
         "settings": settings,
-        "n_evals": 0,
+        "n_evals": n_evals,
         "wall_time": time.perf_counter() - began,
     }
