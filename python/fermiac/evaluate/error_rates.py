@@ -373,7 +373,8 @@ def error_from_losses(
     >>> import fermiac as fm
     >>> splits = fm.evaluate.splits.out_of_bag(20, 100, rng=0)
     >>> counts = np.array([np.bincount(train, minlength=20) for train, _ in splits])
-    >>> losses = np.tile(np.arange(20) % 5 < 2, (100, 1))  # 0.4 of the examples are always wrong
+    >>> # 0.4 of the examples are always wrong
+    >>> losses = np.tile(np.arange(20) % 5 < 2, (100, 1))
     >>> e = fm.evaluate.error_from_losses(0.2 + np.zeros(20), losses, counts, 0.5)
     >>> round(e.out_of_bag, 10), round(e.estimate, 6)
     (0.4, 0.367491)

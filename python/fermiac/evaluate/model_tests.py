@@ -128,7 +128,10 @@ def mcnemar(
     >>> t = fm.evaluate.mcnemar([[794, 86], [150, 570]])
     >>> f"{t.pvalue:.4g}"
     '2.893e-05'
-    >>> right_a, right_b = [True, True, False, True, True], [True, False, False, False, True]
+    >>> right_a, right_b = (
+    ...     [True, True, False, True, True],
+    ...     [True, False, False, False, True],
+    ... )
     >>> fm.evaluate.mcnemar(right_a, right_b).pvalue
     0.25
     """

@@ -46,7 +46,9 @@ class Interval(NamedTuple):
     Examples
     --------
     >>> import fermiac as fm
-    >>> low, high = fm.resample.bootstrap([0, 1, 1, 0, 1, 1], "mean", rng=0).confidence_interval
+    >>> low, high = fm.resample.bootstrap(
+    ...     [0, 1, 1, 0, 1, 1], "mean", rng=0
+    ... ).confidence_interval
     >>> round(low, 4), round(high, 4)
     (0.3, 0.9032)
     """
