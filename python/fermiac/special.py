@@ -23,13 +23,16 @@ References
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base import config
 from fermiac._base.validate import columns, real_numbers
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
     "betainc",
@@ -65,13 +68,15 @@ def apply(name: str, n_threads: int | None, **arguments: ArrayLike) -> Any:
     return _core.special(name, flat, size, threads).reshape(shape)[()]
 
 
-def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
-    """Return the exponential function.
-
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
+#: What the parameters have to be.
+_DOMAINS = {
+    "a": "Above 0.",
+    "b": "Above 0.",
+    "x": "",
+    "p": "Probability, in [0, 1].",
+    "q": "Probability, in [0, 1].",
+}
+_SHARED = """    n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
@@ -82,536 +87,240 @@ def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     Examples
     --------
     >>> import fermiac as fm
+"""
+
+
+def _complete(function: F) -> F:
+    """Add to a docstring, of a summary and an example, the sections that all functions share."""
+    summary, _, example = (function.__doc__ or "").partition("\n\n")
+    names = [name for name in function.__annotations__ if name not in ("n_threads", "return")]
+    parameters = "".join(
+        f"    {name} : array_like\n" + f"        {_DOMAINS[name]}\n" * bool(_DOMAINS[name])
+        for name in names
+    )
+    function.__doc__ = (
+        f"{summary}\n\n    Parameters\n    ----------\n{parameters}{_SHARED}{example}"
+    )
+    return function
+
+
+@_complete
+def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+    """Return the exponential function.
+
     >>> fm.special.exp(0.0)
     np.float64(1.0)
     """
     return apply("exp", n_threads, x=x)
 
 
+@_complete
 def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the natural logarithm, -inf at 0 and NaN below.
 
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.log(1.0)
     np.float64(0.0)
     """
     return apply("log", n_threads, x=x)
 
 
+@_complete
 def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the error function, 2/√π times the integral of exp(-t²) from 0 to x.
 
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
     >>> import numpy as np
-    >>> import fermiac as fm
     >>> fm.special.erf([0.0, np.inf])
     array([0., 1.])
     """
     return apply("erf", n_threads, x=x)
 
 
+@_complete
 def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the complement of the error function, 1 - erf(x), without cancellation.
 
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
     >>> import numpy as np
-    >>> import fermiac as fm
     >>> fm.special.erfc([0.0, np.inf])
     array([1., 0.])
     """
     return apply("erfc", n_threads, x=x)
 
 
+@_complete
 def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the distribution function of the standard normal law.
 
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
     >>> import numpy as np
-    >>> import fermiac as fm
     >>> fm.special.ndtr([-np.inf, 0.0])
     array([0. , 0.5])
     """
     return apply("ndtr", n_threads, x=x)
 
 
+@_complete
 def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the quantile of the standard normal law, -inf at 0 and inf at 1.
 
-    Parameters
-    ----------
-    p : array_like
-        Probability, in [0, 1].
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.ndtri(0.5)
     np.float64(0.0)
     """
     return apply("ndtri", n_threads, p=p)
 
 
+@_complete
 def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the logarithm of `ndtr`, finite arbitrarily far in the tail.
 
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.log_ndtr(-100.0)
     np.float64(-5005.52420869...)
     """
     return apply("log_ndtr", n_threads, x=x)
 
 
+@_complete
 def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the logarithm of the absolute value of the gamma function.
 
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.gammaln([1.0, 4.0])
     array([0.        , 1.79175947])
     """
     return apply("gammaln", n_threads, x=x)
 
 
+@_complete
 def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the derivative of the logarithm of the gamma function.
 
-    Parameters
-    ----------
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.digamma(1.0)
     np.float64(-0.57721566490153...)
     """
     return apply("digamma", n_threads, x=x)
 
 
+@_complete
 def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the logarithm of the beta function B(a, b), for parameters above 0.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    b : array_like
-        Above 0.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.betaln(2.0, 3.0)
     np.float64(-2.4849066497880...)
     """
     return apply("betaln", n_threads, a=a, b=b)
 
 
+@_complete
 def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the regularised incomplete beta function I_x(a, b): the probability below x.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    b : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.betainc(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
     """
     return apply("betainc", n_threads, a=a, b=b, x=x)
 
 
+@_complete
 def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the complement of `betainc`: the probability above x, without cancellation.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    b : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.betaincc(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
     """
     return apply("betaincc", n_threads, a=a, b=b, x=x)
 
 
+@_complete
 def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the point x with probability p below it: the inverse of `betainc` in x.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    b : array_like
-        Above 0.
-    p : array_like
-        Probability, in [0, 1].
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.betaincinv(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
     """
     return apply("betaincinv", n_threads, a=a, b=b, p=p)
 
 
+@_complete
 def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the point x with probability q above it: the inverse of `betaincc` in x.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    b : array_like
-        Above 0.
-    q : array_like
-        Probability, in [0, 1].
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.betainccinv(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
     """
     return apply("betainccinv", n_threads, a=a, b=b, q=q)
 
 
+@_complete
 def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the logarithm of `betainc`, finite where that underflows.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    b : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.log_betainc(1e4, 1e4, 0.1)
     np.float64(-10222.16005469...)
     """
     return apply("log_betainc", n_threads, a=a, b=b, x=x)
 
 
+@_complete
 def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the logarithm of `betaincc`, finite where that underflows.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    b : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.log_betaincc(1.0, 1e4, 0.5)
     np.float64(-6931.47180559...)
     """
     return apply("log_betaincc", n_threads, a=a, b=b, x=x)
 
 
+@_complete
 def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the regularised lower incomplete gamma function P(a, x): the probability below x.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.gammainc(1.0, 0.0)
     np.float64(0.0)
     """
     return apply("gammainc", n_threads, a=a, x=x)
 
 
+@_complete
 def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.gammaincc(1.0, 0.0)
     np.float64(1.0)
     """
     return apply("gammaincc", n_threads, a=a, x=x)
 
 
+@_complete
 def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the point x with probability p below it: the inverse of `gammainc` in x.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    p : array_like
-        Probability, in [0, 1].
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.gammaincinv(1.0, [0.0, 1.0])
     array([ 0., inf])
     """
     return apply("gammaincinv", n_threads, a=a, p=p)
 
 
+@_complete
 def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the point x with probability q above it: the inverse of `gammaincc` in x.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    q : array_like
-        Probability, in [0, 1].
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.gammainccinv(1.0, [0.0, 1.0])
     array([inf,  0.])
     """
     return apply("gammainccinv", n_threads, a=a, q=q)
 
 
+@_complete
 def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the logarithm of `gammainc`, finite where that underflows.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.log_gammainc(1e4, 10.0)
     np.float64(-59093.07590647...)
     """
     return apply("log_gammainc", n_threads, a=a, x=x)
 
 
+@_complete
 def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the logarithm of `gammaincc`, finite where that underflows.
 
-    Parameters
-    ----------
-    a : array_like
-        Above 0.
-    x : array_like
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
-    Returns
-    -------
-    float or ndarray
-        An array of the broadcast shape.
-
-    Examples
-    --------
-    >>> import fermiac as fm
     >>> fm.special.log_gammaincc(1.0, 1e4)
     np.float64(-10000.0)
     """
