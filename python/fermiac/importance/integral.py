@@ -56,7 +56,7 @@ def to_integral(
         # Not from the covariance, whose squares may be beyond the range of doubles.
         stderr = _deviations(means) / np.sqrt(count)
     unseen: Array = raw["unseen"]
-    nothing = _nothing(raw["all_zero"], is_complex)
+    nothing = _in_both_parts(raw["all_zero"], is_complex)
     if count < _FEWEST:
         stderr = np.full(k, np.inf)
     # Equal means of varying values are equal by chance; the error is then one step of the mean.
@@ -191,8 +191,8 @@ def _differ(raw: Mapping[str, Any], means: Array) -> NDArray[np.bool_]:
     return differ
 
 
-def _nothing(zero: NDArray[np.bool_], is_complex: bool) -> NDArray[np.bool_]:
-    """Return the estimates that come from zeros alone (for complex ones in both parts)."""
+def _in_both_parts(zero: NDArray[np.bool_], is_complex: bool) -> NDArray[np.bool_]:
+    """Return which estimates have a property in both parts, if they are complex."""
     if not is_complex:
         return zero
     half = zero.size // 2
@@ -245,7 +245,8 @@ def _findings(
                 "uniform points, V the volume and |f| of size 1",
             )
         )
-    equal = (stderr <= 1e-12 * np.abs(mean)) & ~_differ(raw, raw["replicates"]) & ~nothing
+    equal = (stderr <= 1e-12 * np.abs(mean)) & ~_differ(raw, means)
+    equal = _in_both_parts(equal, is_complex) & ~nothing  # in both parts
     # A polynomial that fits exactly leaves no spread either.
     fitted = any(stage["purpose"].startswith("polynomials") for stage in raw["stages"])
     if equal.any() and not fitted:
