@@ -36,10 +36,15 @@ def draw(figure: Any, path: Path) -> None:
     """Draw the first panel of a figure at the size of a thumbnail."""
     panels = [axes.get_subplotspec() for axes in figure.axes]
     # A colour bar has none, and belongs to the panel if there is one alone.
-    kept = {panels[0]} if len({*panels} - {None}) > 1 else {*panels}
+    several = len({*panels} - {None}) > 1
+    kept = {panels[0]} if several else {*panels}
     for axes, panel in zip(figure.axes, panels, strict=True):
         if panel not in kept:
             axes.remove()
+    if several:
+        whole = figure.add_gridspec(1, 1)[0]
+        for axes in figure.axes:
+            axes.set_subplotspec(whole)
     figure.suptitle("")
     for text in figure.findobj(Text):
         text.set_fontsize(_FONT)

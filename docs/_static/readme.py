@@ -49,7 +49,8 @@ def draw(names: dict[str, object], shown: str) -> None:
     left.contourf(line, line, shade, levels=12, cmap="Blues", vmax=2 * shade.max())
     draws = r.posterior(1500, rng=0).draws
     left.plot(*draws.T, ".", color="#d9730d", markersize=2.5, alpha=0.6, markeredgewidth=0)
-    left.set(xlabel="x", ylabel="y", aspect="equal", title="1500 draws from the posterior")
+    left.set(xlabel="x", ylabel="y", aspect="equal")
+    left.set_title("1500 draws from the posterior", fontsize=10)
 
     mass = np.exp(np.linspace(0, -12, 300))
     level = np.quantile(log_likelihood(side.sample(600_000, rng=1).reshape(-1, 2)), 1 - mass)
@@ -61,7 +62,7 @@ def draw(names: dict[str, object], shown: str) -> None:
     )
     right.set(xlim=(0, 12), xlabel="− log prior mass", ylabel="log-likelihood")
     evidence = re.search(r"log Z = [\d.]+ ± [\d.]+", shown)
-    right.set_title(f"{evidence[0]} (quadrature: 235.8559)")
+    right.set_title(f"{evidence[0]} (quadrature: 235.8559)", fontsize=10)
     right.legend(frameon=False, loc="lower right")
     figure.savefig(OUT, dpi=130, metadata={"Title": shown}, pil_kwargs={"optimize": True})
 
