@@ -52,25 +52,20 @@ def test_a_smooth_likelihood_passes_the_gate_and_a_rough_one_fails() -> None:
         assert shifted["passed"] is passes
 
 
-def test_threads_and_files_change_no_bit(thread_counts: tuple[int, ...]) -> None:
+def test_threads_change_no_bit(thread_counts: tuple[int, ...]) -> None:
     surrogate = trained()
-    words = surrogate.save()
-    for n_threads in thread_counts:
-        np.testing.assert_array_equal(trained(n_threads).save(), words)
+    assert surrogate.dim == 3
     u = points(5000, 3)
     mean, spread = surrogate.predict(u, 1)
-    again = _core.Surrogate.load(words)
-    assert again.dim == 3
-    assert again.epochs == surrogate.epochs
-    assert again.validation_errors == surrogate.validation_errors
     for n_threads in thread_counts:
+        again = trained(n_threads)
+        assert again.epochs == surrogate.epochs
+        assert again.validation_errors == surrogate.validation_errors
         other, wide = again.predict(u, n_threads)
         np.testing.assert_array_equal(other, mean)
         np.testing.assert_array_equal(wide, spread)
-    part, _ = again.predict(u[100:107], 1)
+    part, _ = surrogate.predict(u[100:107], 1)
     np.testing.assert_array_equal(part, mean[100:107])
-    with pytest.raises(ArgumentError, match="give what `save` gave"):
-        _core.Surrogate.load(words[:40])
 
 
 def test_the_truth_is_asked_where_the_surrogate_is_not_trusted() -> None:
@@ -117,15 +112,12 @@ def test_genetic_searches() -> None:
         narrow = 5.0 - np.sum((u - 0.8) ** 2, axis=1) / 0.01
         return np.asarray(np.maximum(wide, narrow))
 
-    found = _core.nested_maximize(two_peaks, 3, {"sharing": 0.1}, 3)
-    assert len(found["ell"]) == len(found["u"]) == sum(calls)
-    np.testing.assert_array_equal(two_peaks(found["u"]), found["ell"])
-    assert found["elite_ell"][0] == found["ell"].max()
-    np.testing.assert_allclose(found["elite_u"][0], 0.8, atol=0.05)
+    best, value = _core.nested_maximize(two_peaks, 3, 3)
+    assert sum(calls) <= 60 * 51
+    assert value == two_peaks(np.array([best]))[0]
+    np.testing.assert_allclose(best, 0.8, atol=0.05)
     with pytest.raises(TargetError, match="NaN"):
-        _core.nested_maximize(lambda u: np.full(len(u), np.nan), 3, {}, 3)
-    with pytest.raises(ArgumentError, match="population"):
-        _core.nested_maximize(two_peaks, 3, {"population": 2}, 3)
+        _core.nested_maximize(lambda u: np.full(len(u), np.nan), 3, 3)
 
     u = points(400, 1)
     search = {"population": 3, "generations": 1, "epochs": 3}

@@ -57,7 +57,7 @@ def run_surrogate(
     try:
         if options.init == "genetic":
             with work.stage("genetic", "n_genetic"):
-                _core.nested_maximize(truth.at, job.dim, {}, work.key(80))
+                _core.nested_maximize(truth.at, job.dim, work.key(80))
         try:
             result, found = _run(work)
         except Refused as refusal:

@@ -1,9 +1,8 @@
 //! A surrogate with its region of trust, and the true log-likelihood elsewhere.
 
-use super::quadratic::{Whitening, unfit};
+use super::quadratic::Whitening;
 use super::train::Fitted;
 use fermiac_base::linalg::Rows;
-use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::{Dispatch, LogDensity, RowStatus};
 use std::sync::Arc;
@@ -57,13 +56,6 @@ impl Trust {
     /// Whether the region contains a point.
     pub fn contains(&self, u: &[f64]) -> bool {
         self.whitening.square(u) <= self.square
-    }
-
-    /// Writes or reads the region.
-    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        self.whitening.persist(codec)?;
-        codec.number(&mut self.square)?;
-        if self.dim() > 0 { Ok(()) } else { Err(unfit()) }
     }
 }
 
@@ -188,7 +180,7 @@ mod tests {
         let rows = Rows::new(&u, dim);
         let radius = |row: &[f64]| row.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>().sqrt();
         let ell: Vec<f64> = rows.iter().map(|row| -100.0 * radius(row)).collect();
-        let mut trust = Trust::fit(rows, &ell).unwrap();
+        let trust = Trust::fit(rows, &ell).unwrap();
         for (row, ell) in rows.iter().zip(&ell) {
             assert!(*ell < -29.0 || trust.contains(row));
         }
@@ -199,11 +191,6 @@ mod tests {
         let share = more.chunks_exact(dim).filter(|row| trust.contains(row)).count() as f64 / 2e4;
         let ball = 4.0 / 3.0 * std::f64::consts::PI * 0.3_f64.powi(3);
         assert!((1.0..2.0).contains(&(share / ball)), "{share} {ball}");
-        let mut codec = Codec::writer();
-        trust.persist(&mut codec).unwrap();
-        let mut again = Trust::default();
-        again.persist(&mut Codec::reader(codec.into_words())).unwrap();
-        assert_eq!(again, trust);
         assert!(Trust::fit(rows, &ell[1..]).is_err());
         let (lone, values) = (&u[..6], [0.0, -1.0]);
         assert!(Trust::fit(Rows::new(lone, 3), &values).is_err());

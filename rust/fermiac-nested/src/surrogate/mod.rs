@@ -18,7 +18,7 @@ mod train;
 pub use architecture::{Architecture, SearchOptions, search_architecture};
 pub use gate::{Gate, gate};
 pub use guarded::{Guarded, Trust};
-pub use search::{MaximizeOptions, Maximum, maximize};
+pub use search::maximize;
 pub use train::{Fitted, TrainOptions, train};
 
 use fermiac_base::rng::{Domain, Stream};

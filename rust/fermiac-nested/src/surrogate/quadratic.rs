@@ -2,7 +2,6 @@
 
 use fermiac_base::linalg::{Cholesky, Rows, add_gram, dot, packed, packed_len, packed_start};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
-use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
 /// The ridge added to a matrix scaled to a diagonal of 1, and the factor by which it grows while it
@@ -98,18 +97,6 @@ impl Whitening {
             z[i] = sum;
         }
     }
-
-    /// Writes or reads the map.
-    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        codec.list(&mut self.centre)?;
-        codec.list(&mut self.inverse)?;
-        if self.inverse.len() == packed_start(self.centre.len()) { Ok(()) } else { Err(unfit()) }
-    }
-}
-
-/// The error for inconsistent words.
-pub(super) fn unfit() -> Error {
-    Error::argument("state", "it is not that of a surrogate; give what `save` gave")
 }
 
 /// A quadratic function c + Σ zᵢ (bᵢ + Σ aᵢⱼ zⱼ), j ≤ i; only j = i where it is not full.
@@ -186,16 +173,6 @@ impl Quadratic {
             sum = z[i].mul_add::<FMA>(slope, sum);
         }
         sum
-    }
-
-    /// Writes or reads the quadratic of points of `dim` coordinates.
-    pub(super) fn persist(&mut self, codec: &mut Codec, dim: usize) -> Result<()> {
-        codec.number(&mut self.constant)?;
-        codec.list(&mut self.linear)?;
-        codec.list(&mut self.curvature)?;
-        codec.flag(&mut self.full)?;
-        let size = if self.full { packed_start(dim) } else { dim };
-        if self.linear.len() == dim && self.curvature.len() == size { Ok(()) } else { Err(unfit()) }
     }
 }
 

@@ -78,13 +78,11 @@ fn a_quadratic_needs_no_perceptron() {
 }
 
 #[test]
-fn threads_batches_and_files_do_not_change_a_bit() {
+fn threads_and_batches_do_not_change_a_bit() {
     let fitted = trained(500, 0.5, &short(), 1);
     for n_threads in [2, 3] {
         assert_eq!(trained(500, 0.5, &short(), n_threads), fitted, "{n_threads} threads");
     }
-    let again = Fitted::load(fitted.save().unwrap()).unwrap();
-    assert_eq!(again, fitted);
     let (u, _) = points(211, 5, 0.5, 9);
     let (mut mean, mut spread) = (vec![0.0; 211], vec![0.0; 211]);
     fitted.predict(Rows::new(&u, 5), &mut mean, &mut spread).unwrap();
@@ -93,15 +91,11 @@ fn threads_batches_and_files_do_not_change_a_bit() {
         for (at, part) in u.chunks(size * 5).enumerate() {
             let n = part.len() / 5;
             let (mut one, mut wide) = (vec![0.0; n], vec![0.0; n]);
-            again.predict(Rows::new(part, 5), &mut one, &mut wide).unwrap();
+            fitted.predict(Rows::new(part, 5), &mut one, &mut wide).unwrap();
             let range = at * size..at * size + n;
             assert_eq!((&one[..], &wide[..]), (&mean[range.clone()], &spread[range]));
         }
     }
-    let mut words = fitted.save().unwrap();
-    assert!(Fitted::load(words[..words.len() - 1].to_vec()).is_err());
-    words.push(0);
-    assert!(Fitted::load(words).is_err());
 }
 
 #[test]

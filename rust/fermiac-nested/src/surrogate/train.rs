@@ -2,12 +2,11 @@
 
 use super::adam::{Examples, Schedule, Trained, fit};
 use super::mlp::{F32x16, Net, WIDE};
-use super::quadratic::{Bulk, Quadratic, Whitening, unfit};
+use super::quadratic::{Bulk, Quadratic, Whitening};
 use super::{Purpose, stream};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, dispatch};
-use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
 /// The least scale of residuals, in nats; smaller ones may be rounding errors.
@@ -250,7 +249,6 @@ impl Kernel for Based<'_> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fitted {
     base: Base,
-    widths: Vec<usize>,
     heads: Vec<Net>,
     losses: Vec<f64>,
     epochs: Vec<usize>,
@@ -279,7 +277,7 @@ pub fn train(
         *trained = Some(fit(net, &training, &validation, &schedule, &mut random, stop));
         Ok(())
     })?;
-    let mut fitted = Fitted { base, widths: options.widths.clone(), ..Fitted::default() };
+    let mut fitted = Fitted { base, ..Fitted::default() };
     for Trained { net, loss, epochs } in trained.into_iter().flatten() {
         fitted.heads.push(net);
         fitted.losses.push(loss);
@@ -320,58 +318,6 @@ impl Fitted {
         }
         dispatch(Predict { fitted: self, u, mean, spread });
         Ok(())
-    }
-
-    /// Writes or reads the surrogate.
-    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        let Self { base, widths, heads, losses, epochs } = self;
-        base.whitening.persist(codec)?;
-        let dim = base.whitening.dim();
-        base.quadratic.persist(codec, dim)?;
-        for number in [&mut base.floor, &mut base.ceiling, &mut base.offset, &mut base.scale] {
-            codec.number(number)?;
-        }
-        let mut sizes: Vec<u64> = widths.iter().map(|width| *width as u64).collect();
-        codec.words(&mut sizes)?;
-        *widths = sizes.iter().map(|size| *size as usize).collect();
-        codec.list(losses)?;
-        let mut counts: Vec<u64> = epochs.iter().map(|epochs| *epochs as u64).collect();
-        codec.words(&mut counts)?;
-        *epochs = counts.iter().map(|count| *count as usize).collect();
-        let n_heads = losses.len();
-        let sound = (1..=MAX_LAYERS).contains(&widths.len())
-            && widths.iter().all(|width| (1..=MAX_WIDTH).contains(width))
-            && (3..=MAX_HEADS).contains(&n_heads)
-            && dim > 0
-            && epochs.len() == n_heads;
-        if !sound {
-            return Err(unfit());
-        }
-        if codec.is_reading() {
-            *heads = vec![Net::zero(dim, widths); n_heads];
-        }
-        for vector in heads.iter_mut().flat_map(Net::parameters_mut) {
-            for pair in vector.0.as_chunks_mut::<2>().0 {
-                let mut word = u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32;
-                codec.word(&mut word)?;
-                *pair = [f32::from_bits(word as u32), f32::from_bits((word >> 32) as u32)];
-            }
-        }
-        Ok(())
-    }
-
-    /// Loads a surrogate from the words that [`save`](Self::save) returned.
-    pub fn load(words: Vec<u64>) -> Result<Self> {
-        let (mut fitted, mut codec) = (Self::default(), Codec::reader(words));
-        let read = fitted.persist(&mut codec).and_then(|()| codec.finish());
-        read.map(|()| fitted).map_err(|_| unfit())
-    }
-
-    /// Returns the surrogate as words, for [`load`](Self::load).
-    pub fn save(&self) -> Result<Vec<u64>> {
-        let mut codec = Codec::writer();
-        self.clone().persist(&mut codec)?;
-        Ok(codec.into_words())
     }
 }
 

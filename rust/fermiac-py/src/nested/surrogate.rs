@@ -2,7 +2,7 @@
 
 use crate::common::array::rows;
 use crate::common::call::call_python;
-use crate::common::dict::{arrays, items};
+use crate::common::dict::items;
 use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
 use crate::targets::target;
@@ -10,15 +10,11 @@ use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_nested::surrogate::{
-    Fitted, Guarded, MaximizeOptions, SearchOptions, TrainOptions, Trust, gate, maximize,
-    search_architecture, train,
+    Fitted, Guarded, SearchOptions, TrainOptions, Trust, gate, maximize, search_architecture, train,
 };
 use fermiac_target::LogDensity;
 use fermiac_target::density::evaluate;
-use numpy::{
-    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyUntypedArrayMethods,
-};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -49,15 +45,6 @@ fn training(options: &Bound<'_, PyDict>) -> PyResult<TrainOptions> {
     let mut made = TrainOptions::default();
     replace! { made <- options:
         widths n_heads learning_rate batch max_epochs patience validation
-    }
-    Ok(made)
-}
-
-/// The options of `nested_maximize`.
-fn maximizing(options: &Bound<'_, PyDict>, dim: usize) -> PyResult<MaximizeOptions> {
-    let mut made = MaximizeOptions::new(dim);
-    replace! { made <- options:
-        population generations crossover crossover_index mutation mutation_index elitism sharing
     }
     Ok(made)
 }
@@ -97,17 +84,6 @@ impl Surrogate {
             train(u, ell, &options, key, context)
         });
         made.map(|fitted| Self(Arc::new(fitted)))
-    }
-
-    /// The surrogate from the words that `save` returned.
-    #[staticmethod]
-    fn load(py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<Self> {
-        Ok(Self(Arc::new(check(py, Fitted::load(words.as_slice()?.to_vec()))?)))
-    }
-
-    /// The surrogate as words, for `load`.
-    fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        Ok(PyArray1::from_vec(py, check(py, self.0.save())?))
     }
 
     /// The number of coordinates of a point.
@@ -265,17 +241,15 @@ fn nested_gate<'py>(
 }
 
 /// Searches the unit cube for the largest value of a function from a C-contiguous (n, dim) array to
-/// one of (n,).
+/// one of (n,), and returns the best point and its value.
 #[door]
 #[pyfunction]
-fn nested_maximize<'py>(
-    py: Python<'py>,
+fn nested_maximize(
+    py: Python<'_>,
     function: Py<PyAny>,
     dim: usize,
-    options: &Bound<'py, PyDict>,
     key: u64,
-) -> PyResult<Bound<'py, PyDict>> {
-    let options = maximizing(options, dim)?;
+) -> PyResult<(Vec<f64>, f64)> {
     let raised = Raised::default();
     let evaluate_batch = |u: Rows<'_>, out: &mut [f64]| -> Result<()> {
         let call = Python::attach(|py| -> PyResult<()> {
@@ -290,19 +264,13 @@ fn nested_maximize<'py>(
         });
         call.map_err(|error| raised.keep(error, "in the function to maximize"))
     };
-    let found = enter_whole(py, 1, None, &raised, |context| {
+    enter_whole(py, 1, None, &raised, |context| {
         let mut evaluate = |u: Rows<'_>, out: &mut [f64]| {
             context.poll()?;
             evaluate_batch(u, out)
         };
-        maximize(dim, &options, key, &mut evaluate)
-    })?;
-    let raw = PyDict::new(py);
-    raw.set_item("u", matrix(py, found.u, dim)?)?;
-    raw.set_item("elite_u", matrix(py, found.elite_u, dim)?)?;
-    arrays! { raw <- found: ell elite_ell }
-    items! { raw <- found: generations }
-    Ok(raw)
+        maximize(dim, key, &mut evaluate)
+    })
 }
 
 /// Searches for layers, learning rate and batch size of the perceptrons.
@@ -338,9 +306,4 @@ fn all_rows<'a>(array: &'a PyReadonlyArray2<'_, f64>) -> PyResult<Rows<'a>> {
         0 => Err(PyValueError::new_err("an array without columns was given")),
         dim => rows(array, dim),
     }
-}
-
-fn matrix(py: Python<'_>, values: Vec<f64>, dim: usize) -> PyResult<Bound<'_, PyArray2<f64>>> {
-    let n = values.len() / dim;
-    values.into_pyarray(py).reshape([n, dim])
 }
