@@ -1,4 +1,4 @@
-"""How fast a call gets on a cluster, by a simulation of its coordinator and its workers.
+"""The speed-up of a call on a cluster, by a simulation of its coordinator and its workers.
 
 ``python -m benches.cluster_law`` prints the speed-ups of the page "Past one machine". The
 coordinator hands out one shard after the other, each of which costs it some time, to the worker

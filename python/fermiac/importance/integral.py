@@ -191,12 +191,12 @@ def _differ(raw: Mapping[str, Any], means: Array) -> NDArray[np.bool_]:
     return differ
 
 
-def _in_both_parts(zero: NDArray[np.bool_], is_complex: bool) -> NDArray[np.bool_]:
+def _in_both_parts(which: NDArray[np.bool_], is_complex: bool) -> NDArray[np.bool_]:
     """Return which estimates have a property in both parts, if they are complex."""
     if not is_complex:
-        return zero
-    half = zero.size // 2
-    return np.tile(zero[:half] & zero[half:], 2)
+        return which
+    half = which.size // 2
+    return np.tile(which[:half] & which[half:], 2)
 
 
 def _findings(
@@ -246,7 +246,7 @@ def _findings(
             )
         )
     equal = (stderr <= 1e-12 * np.abs(mean)) & ~_differ(raw, means)
-    equal = _in_both_parts(equal, is_complex) & ~nothing  # in both parts
+    equal = _in_both_parts(equal, is_complex) & ~nothing
     # A polynomial that fits exactly leaves no spread either.
     fitted = any(stage["purpose"].startswith("polynomials") for stage in raw["stages"])
     if equal.any() and not fitted:

@@ -1,4 +1,4 @@
-"""What a number of equal values leaves unseen: the bound, and the warning about it."""
+"""The bound on the mass that n equal values may have missed, and the warning about it."""
 
 from __future__ import annotations
 
