@@ -270,8 +270,11 @@ def to_estimate(
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
     always = raw["always"] & ~nothing & (stderr < unseen) & (raw["n_from_law"] > 0)
-    # A constant beside functions that are no indicators keeps its error.
-    equal = raw["equal"] & (stderr <= _ROUNDING * np.abs(mean)) & (raw["n_from_law"] > 0) | always
+    equal = always
+    if raw["equal"].any():
+        # A constant beside functions that are no indicators keeps its error.
+        same = raw["equal"] & (stderr <= _ROUNDING * np.abs(mean))
+        equal = same & (raw["n_from_law"] > 0) | always
     if always.any():
         # The same rule for points where an event does not happen. Noise of the weights adds to it.
         noise = np.where(stderr > _ROUNDING * np.abs(mean), stderr, 0.0)

@@ -24,6 +24,7 @@ use self::union::Union;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
+use fermiac_base::simd::LANES;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
@@ -265,13 +266,14 @@ impl Bound {
         }
     }
 
-    /// The numbers that are touched when `n` points are looked up in all parts.
+    /// The vectors of numbers that are touched when `n` points are looked up in all parts.
     pub fn effort(&self, n: usize) -> usize {
-        match &self.region {
+        let numbers = match &self.region {
             Region::Cube(_) => 0,
             Region::Union(union) => n.saturating_mul(union.len() * self.dim * self.dim),
             Region::Friends(friends) => n.saturating_mul(friends.n_balls() * self.dim),
-        }
+        };
+        numbers / LANES
     }
 
     /// The ln of the sum of the volumes of the parts, which may overlap and leave the cube.
