@@ -51,12 +51,13 @@ def encoded(name: str, arrays: Sequence[Any]) -> tuple[list[Any], list[Array]]:
 def _of_two(given: Sequence[NDArray[Any]]) -> tuple[list[Any], list[Array]] | None:
     """Return what `encoded` returns, without a sort, if two whole numbers occur; else None."""
     low, high = min(array.min() for array in given), max(array.max() for array in given)
-    tops = [array == high for array in given]
-    if low == high or any(not (top | (array == low)).all()
-                          for array, top in zip(given, tops, strict=True)):  # fmt: skip
-        return None
-    kind = np.result_type(*given)
-    return np.array([low, high], kind).tolist(), [top.astype(np.float64) for top in tops]
+    codes = []
+    for array in given:
+        top = array == high
+        if low == high or not (top | (array == low)).all():
+            return None
+        codes.append(top.astype(np.float64))
+    return np.array([low, high], np.result_type(*given)).tolist(), codes
 
 
 def place_of(positive: Any, labels: Sequence[Any]) -> int:

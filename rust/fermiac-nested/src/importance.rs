@@ -250,7 +250,7 @@ impl DrawRecord {
         let efforts = self.parts.iter().map(|part| part.bound.effort(2 * VOLUME_DRAWS));
         context.ordered_apart(
             self.parts.len(),
-            efforts.fold(0, usize::saturating_add),
+            efforts.max().unwrap_or(0),
             |b| {
                 let mut stream = Stream::new(key, Domain::Nested, VOLUMES | b as u64, 0);
                 let bound = &self.parts[b].bound;
