@@ -229,12 +229,12 @@ def of_blocks(n_blocks: int) -> None:
     given: dict[str, Any] = {"method": "mc", "shards": "whole", "check": False, "rng": 0}
     with processes() as pool:
         one_each = fm.executor.Sharded(pool, rows=1)
-        fm.importance.expect(f, law, n=10 * 4096, executor=one_each, **given)
+        fm.importance.expect(f, law, n=10 * 4096, plan=one_each, **given)
         start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        fm.importance.expect(f, law, n=n_blocks * 4096, executor=one_each, **given)
+        fm.importance.expect(f, law, n=n_blocks * 4096, plan=one_each, **given)
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         tracemalloc.start()
-        fm.importance.expect(f, law, n=n_blocks * 4096, executor=one_each, **given)
+        fm.importance.expect(f, law, n=n_blocks * 4096, plan=one_each, **given)
         traced = tracemalloc.get_traced_memory()[1]
     grown = (most - start) / 1024  # kilobytes on Linux
     print(

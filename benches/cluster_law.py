@@ -163,8 +163,7 @@ def segments(n_chains: int) -> tuple[tuple[int, ...], ...]:
         before = evaluated
 
     fm.mcmc.sample(
-        slopes, 20, True, n_chains=n_chains, rng=0, check=False, progress=False,
-        executor=fm.executor.Sharded(Here(n_chains, note), rows=1),
+        slopes, 20, True, n_chains=n_chains, rng=0, check=False, plan=fm.Plan(executor=fm.executor.Sharded(Here(n_chains, note), rows=1), progress=False),
     )  # fmt: skip
     # The last sections of the chains before a barrier may have others before them.
     parts = [ends[end] for end in sorted(ends)]
@@ -227,7 +226,7 @@ def lengths(n_live: int, n_batches: int) -> tuple[tuple[int, ...], ...]:
         try:
             fm.nested.sample(
                 log_likelihood, prior, n_live=n_live, sampler="slice", check=False, rng=0,
-                progress=False,
+                plan=fm.Plan(progress=False),
             )  # fmt: skip
         except End:
             pass
@@ -268,7 +267,13 @@ def spread() -> float:
         warnings.simplefilter("ignore")
         costs = [
             fm.nested.sample(
-                target, prior, n_live=50, sampler="slice", check=False, rng=k, progress=False
+                target,
+                prior,
+                n_live=50,
+                sampler="slice",
+                check=False,
+                rng=k,
+                plan=fm.Plan(progress=False),
             ).n_evals
             for k in range(20)
         ]
@@ -345,8 +350,7 @@ def check_dask() -> Iterator[str]:
             shards = fm.executor.Sharded(client, rows=rows)
             start, used = time.perf_counter(), time.process_time()
             fm.importance.expect(
-                sleeps, law, n=n_shards_ * rows, method="mc", rng=0, executor=shards, check=False,
-                progress=False,
+                sleeps, law, n=n_shards_ * rows, method="mc", rng=0, plan=fm.Plan(executor=shards, progress=False), check=False,
             )  # fmt: skip
             taken = time.perf_counter() - start
             per_task = (time.process_time() - used) / n_shards_
@@ -377,15 +381,20 @@ def check_pooled() -> Iterator[str]:
         distributed.Client(made) as client,
     ):
         warnings.simplefilter("ignore")
-        here = fm.mcmc.sample(slopes, 20, True, progress=False, **given)
+        here = fm.mcmc.sample(slopes, 20, True, plan=fm.Plan(progress=False), **given)
         for name, shards in (("points", "points"), ("from barrier to barrier", "whole")):
             fm.mcmc.sample(  # the workers import what they need
-                slopes, 20, True, progress=False, executor=client, shards=shards, n_chains=4,
+                slopes, 20, True, plan=fm.Plan(executor=client, progress=False), shards=shards, n_chains=4,
                 n_warmup=0, n_draws=2, rng=0, check=False,
             )  # fmt: skip
             start = time.perf_counter()
             there = fm.mcmc.sample(
-                slow_slopes, 20, True, progress=False, executor=client, shards=shards, **given
+                slow_slopes,
+                20,
+                True,
+                plan=fm.Plan(executor=client, progress=False),
+                shards=shards,
+                **given,
             )
             taken = time.perf_counter() - start
             assert np.array_equal(there.draws, here.draws)
@@ -430,11 +439,11 @@ def check_batches() -> Iterator[str]:
         here = fm.nested.sample(bowl, prior, **given)
         for name, shards in (("points", "points"), ("chains to their ends", "whole")):
             fm.nested.sample(  # the workers import what they need
-                bowl, prior, executor=client, shards=shards, **{**given, "max_evals": 9_000}
+                bowl, prior, plan=client, shards=shards, **{**given, "max_evals": 9_000}
             )
             barriers.clear()
             start = time.perf_counter()
-            there = fm.nested.sample(slow_bowl, prior, executor=client, shards=shards, **given)
+            there = fm.nested.sample(slow_bowl, prior, plan=client, shards=shards, **given)
             taken = time.perf_counter() - start
             assert np.array_equal(there.draws, here.draws)
             work = 0.005 * here.n_evals / 4

@@ -67,7 +67,7 @@ def error_rates(x: Array, y: Labels, n_repeats: int) -> tuple[list[Row], dict[st
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", fm.errors.FermiacWarning)  # counted below
                 e = fm.evaluate.bootstrap_error(
-                    fit, x[order], y[order], n_resamples=100, rng=seed, n_threads=1
+                    fit, x[order], y[order], n_resamples=100, rng=seed, plan=fm.Plan(n_threads=1)
                 )
             runs.append(e)
         first = runs[0]

@@ -76,7 +76,7 @@ def fit(name: str, folder: Path, seed: int, **options: Any) -> Fit:
         n_live=N_LIVE,
         names=list(model.prior),
         rng=seed,
-        progress=False,
+        plan=fm.Plan(progress=False),
         **options,
     )
     known = cosmology.load_known(folder / "cosmology_values.csv")[name]
@@ -107,7 +107,7 @@ def run_eggbox(seed: int) -> Any:
     """Return evidence and posterior of the eggbox."""
     prior = fm.distributions.Uniform([0.0, 0.0], [EGGBOX_SIDE, EGGBOX_SIDE])
     return fm.nested.sample(
-        eggbox, prior, n_live=2 * N_LIVE, names=["x", "y"], rng=seed, progress=False
+        eggbox, prior, n_live=2 * N_LIVE, names=["x", "y"], rng=seed, plan=fm.Plan(progress=False)
     )
 
 

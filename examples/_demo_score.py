@@ -119,7 +119,11 @@ def solver_errors(model: Any, seed: int) -> dict[str, list[float]]:
     low, high = LEVELS
     y0 = high * fm.random.Stream(seed).normal((500, N_COORDINATES))
     exact = fm.score.integrate(
-        model, y0, [high, low], fm.score.Adaptive("dop853", rtol=1e-10, atol=1e-10), progress=False
+        model,
+        y0,
+        [high, low],
+        fm.score.Adaptive("dop853", rtol=1e-10, atol=1e-10),
+        plan=fm.Plan(progress=False),
     )
     errors: dict[str, list[float]] = {}
     for name, integrator in SOLVERS.items():
@@ -127,7 +131,7 @@ def solver_errors(model: Any, seed: int) -> dict[str, list[float]]:
         for budget in (*BUDGETS, 40):
             n_steps = budget // (2 if integrator == "heun" else 1)
             grid = fm.score.karras(n_steps, low, high)
-            y = fm.score.integrate(model, y0, grid, integrator, progress=False)
+            y = fm.score.integrate(model, y0, grid, integrator, plan=fm.Plan(progress=False))
             errors[name].append(float(np.sqrt(np.mean((y - exact) ** 2))))
     return errors
 
@@ -140,7 +144,7 @@ def draws_of(model: Any, held_out: Array, classifier: Any, seed: int) -> list[Dr
         for name, integrator in SAMPLERS.items():
             draws = fm.score.sample(
                 model, N_DRAWS, held_out.shape[1], integrator=integrator, sigma_range=LEVELS,
-                nfe_budget=budget, rng=seed, progress=False,
+                nfe_budget=budget, rng=seed, plan=fm.Plan(progress=False),
             ).draws  # fmt: skip
             found.append(Drawn(name, budget, draws, budget, *distance(draws, held_out, width)))
         result = gibbs(model, budget, classifier, seed)
@@ -167,7 +171,12 @@ def gibbs(model: Any, budget: int, predictor: Any, seed: int, **options: Any) ->
         # The chains are short and give this warning.
         warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)
         return fm.score.langevin_gibbs(
-            model, levels=levels(), noise_predictor=predictor, rng=seed, progress=False, **given
+            model,
+            levels=levels(),
+            noise_predictor=predictor,
+            rng=seed,
+            plan=fm.Plan(progress=False),
+            **given,
         )
 
 
@@ -218,10 +227,10 @@ def train(digits: Digits, seed: int) -> Network:
     """Train both networks on the images that are not held out."""
     start = time.perf_counter()
     model = fm.score.train_score(
-        digits.images, sigma_range=LEVELS, n_steps=2000, rng=seed, progress=False
+        digits.images, sigma_range=LEVELS, n_steps=2000, rng=seed, plan=fm.Plan(progress=False)
     )
     classifier = fm.score.train_noise_classifier(
-        digits.images, levels(), n_steps=1500, rng=seed, progress=False
+        digits.images, levels(), n_steps=1500, rng=seed, plan=fm.Plan(progress=False)
     )
     return Network(model, classifier, time.perf_counter() - start)
 
@@ -294,7 +303,14 @@ def exact_rows(model: Any, points: Array, labels: NDArray[np.int64], seed: int) 
     wanted = {"share of zeros": 0, "share of ones": 1, "share of eights": 8}
     n = 20_000
     draws = fm.score.sample(
-        model, n, N_COORDINATES, 40, "unipc3", sigma_range=LEVELS, rng=seed, progress=False
+        model,
+        n,
+        N_COORDINATES,
+        40,
+        "unipc3",
+        sigma_range=LEVELS,
+        rng=seed,
+        plan=fm.Plan(progress=False),
     ).draws
     chains = gibbs(
         model, 20, "exact", seed, metropolis="exact", n_chains=64, n_draws=400, n_denoise=20
@@ -343,7 +359,13 @@ def run(out: Path, folder: Path, seed: int) -> Section:
     width = float(np.median(pdist(others)))
     independent = distance(model.sample(N_DRAWS, rng=seed), others, width)
     likely = fm.score.log_likelihood(
-        model, others[:20], LEVELS, rtol=1e-8, atol=1e-8, terminal="model", progress=False
+        model,
+        others[:20],
+        LEVELS,
+        rtol=1e-8,
+        atol=1e-8,
+        terminal="model",
+        plan=fm.Plan(progress=False),
     )
     gap = np.max(np.abs(likely.log_density - model.log_density(others[:20], LEVELS[0])))
     table = [

@@ -67,7 +67,7 @@ def given(model: Any, o: Any, y: Array, name: str, n: int, seed: int) -> Any:
         warnings.simplefilter("ignore", fm.errors.WeightWarning)
         return fm.score.posterior(
             model, o, y, n, method=METHODS[name], n_steps=N_STEPS, sigma_range=HALF_LEVELS,
-            rng=seed, progress=False,
+            rng=seed, plan=fm.Plan(progress=False),
         )  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def by_class(out: Path, model: Any, seed: int) -> tuple[list[Row], list[str], di
     for scale in SCALES:
         strong = fm.score.guided(model, classifier=[CLASS], scale=scale)
         x = fm.score.sample(
-            strong, 1000, n_steps=25, sigma_range=LEVELS, rng=seed, progress=False
+            strong, 1000, n_steps=25, sigma_range=LEVELS, rng=seed, plan=fm.Plan(progress=False)
         ).draws
         found[scale] = x
         share = float(model.responsibilities(x, 0.0)[:, CLASS].mean())
@@ -172,7 +172,7 @@ def pixels(out: Path, model: Any, images: Array, seed: int) -> tuple[list[str], 
     # The fixed pixels are the best ones by the law alone: each of the largest variance left.
     left = fm.score.measure(
         fm.score.Gaussian(np.zeros(64), _covariance(model)), lambda i: 0.0, range(64), N_PIXELS,
-        noise=NOISE, n_particles=2000, rng=seed, progress=False,
+        noise=NOISE, n_particles=2000, rng=seed, plan=fm.Plan(progress=False),
     )  # fmt: skip
     errors = {name: np.zeros(N_PIXELS + 1) for name in ("chosen", "fixed", "random")}
     stream = fm.random.Stream(seed, 1)
@@ -181,7 +181,7 @@ def pixels(out: Path, model: Any, images: Array, seed: int) -> tuple[list[str], 
         noisy = image + NOISE * stream.normal((64,))
         s = fm.score.measure(
             model, lambda i, x=noisy: x[i], range(64), N_PIXELS, noise=NOISE, rng=seed + k,
-            progress=False,
+            plan=fm.Plan(progress=False),
         )  # fmt: skip
         order = {
             "chosen": s.chosen,
@@ -239,7 +239,7 @@ def joined(out: Path, model: Any, seed: int) -> tuple[list[Row], dict[str, Any]]
     ]
     flow = fm.score.ExactInterpolant(*ends)
     x0 = ends[0].sample(1000, rng=seed)
-    path = fm.score.transport(flow, x0, 40, return_trajectory=True, progress=False)
+    path = fm.score.transport(flow, x0, 40, return_trajectory=True, plan=fm.Plan(progress=False))
     x1 = path[-1]
     squares = np.square(x1).sum(axis=1)
     known = float(np.square(model.means[LAST]).sum() + np.trace(model.covariances[LAST]))
@@ -270,7 +270,7 @@ def network(digits: Digits, model: Any, seed: int) -> tuple[list[str], dict[str,
         width=128,
         learning_rate=3e-3,
         rng=seed,
-        progress=False,
+        plan=fm.Plan(progress=False),
     )
     seen = np.arange(64) < 32
     o = fm.score.Linear(seen, NOISE)
@@ -310,23 +310,30 @@ def network(digits: Digits, model: Any, seed: int) -> tuple[list[str], dict[str,
 
     strong = fm.score.guided(learnt, classifier=log_class, gradient=slope, scale=2.0)
     plain, steered = (
-        fm.score.sample(m, 500, 64, 40, sigma_range=LEVELS, rng=seed, progress=False).draws
+        fm.score.sample(
+            m, 500, 64, 40, sigma_range=LEVELS, rng=seed, plan=fm.Plan(progress=False)
+        ).draws
         for m in (learnt, strong)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fm.errors.FermiacWarning)
         w = fm.score.steer(
             learnt, lambda y, x, s: log_class(x, np.full(len(x), 0.3)), 1000, 64, n_steps=100,
-            sigma_range=LEVELS, rng=seed, progress=False,
+            sigma_range=LEVELS, rng=seed, plan=fm.Plan(progress=False),
         ).resample(500, rng=seed)  # fmt: skip
     record["class"] = {"plain": share(plain), "guided": share(steered), "particles": share(w.draws)}
     lines.append(f"  {'a network: share of class ' + str(CLASS):<26}{'':>12}")
     lines += [f"    {name:<24}{value:>12.3f}" for name, value in record["class"].items()]
     ends = [digits.images[digits.labels == k] for k in (FIRST, LAST)]
     flow = fm.score.train_flow(
-        *ends, coupling="ot", n_steps=400, learning_rate=3e-3, rng=seed, progress=False
+        *ends,
+        coupling="ot",
+        n_steps=400,
+        learning_rate=3e-3,
+        rng=seed,
+        plan=fm.Plan(progress=False),
     )
-    moved = fm.score.transport(flow, ends[0], 30, progress=False)
+    moved = fm.score.transport(flow, ends[0], 30, plan=fm.Plan(progress=False))
     recognised = float(model.responsibilities(moved, 0.0)[:, LAST].mean())
     record["flow"] = recognised
     lines.append(f"    {f'flow {FIRST} to {LAST}, recognised':<24}{recognised:>12.3f}")

@@ -124,10 +124,10 @@ def errors(network: Network, chain: Chain, seed: int) -> Array:
         if walk is None:
             walk = fm.walks.walk(
                 graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, burn_in=0, rng=seed,
-                progress=False,
+                plan=fm.Plan(progress=False),
             )  # fmt: skip
         else:
-            walk = fm.walks.extend(walk, n - walk.n_steps, progress=False)
+            walk = fm.walks.extend(walk, n - walk.n_steps, plan=fm.Plan(progress=False))
         means = walk.walker_visits @ f / walk.n_steps
         mse.append(np.mean((means - network.known) ** 2))
     return np.array(mse)
@@ -140,7 +140,7 @@ def average(network: Network, chain: Chain, seed: int, under: str | None = None)
         **chain.settings,
         n_steps=AVERAGED,
         rng=seed,
-        progress=False,
+        plan=fm.Plan(progress=False),
     )
     return walk.expect(network.f, under)
 
@@ -153,10 +153,10 @@ def visits(network: Network, chain: Chain, seed: int) -> tuple[Array, Array]:
         if walk is None:
             walk = fm.walks.walk(
                 network.graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, burn_in=0, init=0,
-                rng=seed, progress=False,
+                rng=seed, plan=fm.Plan(progress=False),
             )  # fmt: skip
         else:
-            walk = fm.walks.extend(walk, n, progress=False)
+            walk = fm.walks.extend(walk, n, plan=fm.Plan(progress=False))
         distances.append(walk.walker_tvd.mean())
         if per_node == STEPS_PER_NODE:
             first = walk.walker_visits[[0]].toarray()[0] / per_node
@@ -246,7 +246,7 @@ def descend(job: Task, alpha: float, seed: int) -> Descent:
         c=SCALE,
         n_tokens=N_TOKENS,
         record_every=50,
-        progress=False,
+        plan=fm.Plan(progress=False),
     )
     at = np.unique(np.geomspace(1, len(result.trace.steps) - 1, 40).astype(int))
     losses = job.loss.objective(result.trace.theta[:, at].reshape(-1, job.loss.dim))

@@ -17,7 +17,7 @@ CASES = """
     flat = laws.Product([laws.Uniform(-1.0, 1.0)] * 2)
     normal = laws.MultivariateNormal(np.zeros(3), np.eye(3))
     bowl = fm.targets.rosenbrock(1, 2)
-    run = nested.sample(bowl, flat, n_live=20, rng=0, n_threads=1)
+    run = nested.sample(bowl, flat, n_live=20, rng=0, plan=fm.Plan(n_threads=1))
     model = fm.score.GaussianMixture([0.5, 0.5], [[0.0, 0.0], [1.0, 1.0]], [1.0, 1.0])
 
     def slope(x):
@@ -74,7 +74,7 @@ CASES = """
         "n_walkers": lambda n: walks.walk(
             walks.graphs.petersen(), n_steps=5, n_walkers=n, rng=0
         ),
-        "n_threads": lambda n: fm.special.gammaln(np.ones(20_000), n_threads=1024),
+        "n_threads": lambda n: on_threads(1024, fm.special.gammaln, np.ones(20_000)),
     }
     resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -124,8 +124,8 @@ def test_the_longest_times_are_no_panic() -> None:
         bowl = fm.targets.rosenbrock(1, 2)
         flat = fm.distributions.Product([fm.distributions.Uniform(-1.0, 1.0)] * 2)
         for seconds in (1e19, 1e300):
-            fm.nested.sample(bowl, flat, n_live=20, max_evals=200, max_time=seconds, rng=0)
-            fm.mcmc.sample(bowl, n_chains=1, n_draws=5, n_warmup=5, max_time=seconds, rng=0)
+            fm.nested.sample(bowl, flat, n_live=20, max_evals=200, plan=fm.Plan(max_time=seconds), rng=0)
+            fm.mcmc.sample(bowl, n_chains=1, n_draws=5, n_warmup=5, plan=fm.Plan(max_time=seconds), rng=0)
         print("end")
         """)
     )

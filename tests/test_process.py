@@ -28,7 +28,7 @@ INTERRUPTED = """
     signal.signal(signal.SIGINT, heard)
     try:
         fm.importance.expect(
-            f, law, n=10**11, rng=0, n_threads={threads}, method={method!r}, progress=report
+            f, law, n=10**11, rng=0, plan=fm.Plan(n_threads={threads}, progress=report), method={method!r}
         )
     except KeyboardInterrupt as error:
         after = len(events) - 1 - events.index("heard")
@@ -95,8 +95,8 @@ SERIAL = {
         "s = fm.Sample.from_arrays(fm.random.Stream(1).normal((2 * n, 1)))",
         "s.quantile(0.3)",
     ),
-    "sobol": ("", "fm.random.sobol(4 * n, 8, 0, 'owen', n_threads=1)"),
-    "sobol on threads": ("", "fm.random.sobol(8 * n, 8, 0, 'owen', n_threads=2)"),
+    "sobol": ("", "on_threads(1, fm.random.sobol, 4 * n, 8, 0, 'owen')"),
+    "sobol on threads": ("", "on_threads(2, fm.random.sobol, 8 * n, 8, 0, 'owen')"),
     "sobol of many dimensions": ("", "fm.random.sobol(1, 20 * n)"),
     "noise": (
         "m = fm.score.Gaussian([0.0] * 8, [[float(i == j) for i in range(8)] for j in range(8)])",
@@ -211,10 +211,10 @@ def test_the_library_works_after_fork() -> None:
         import fermiac as fm
         warnings.simplefilter("ignore")
         f, law = fm.targets.powers([2, 4]), fm.distributions.Normal()
-        before = fm.importance.expect(f, law, n=50_000, rng=1, n_threads=2)
+        before = fm.importance.expect(f, law, n=50_000, rng=1, plan=fm.Plan(n_threads=2))
         pid = os.fork()
         if pid == 0:
-            after = fm.importance.expect(f, law, n=50_000, rng=1, n_threads=2)
+            after = fm.importance.expect(f, law, n=50_000, rng=1, plan=fm.Plan(n_threads=2))
             os._exit(0 if (after.mean == before.mean).all() else 1)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     """)

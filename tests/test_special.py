@@ -7,6 +7,7 @@ from pathlib import Path
 import mpmath as mp
 import numpy as np
 import pytest
+from plans import on_threads
 
 from fermiac import special as s
 from fermiac.errors import ArgumentError
@@ -288,9 +289,9 @@ def test_shapes_and_threads(thread_counts):
     assert s.erf(np.zeros((0, 2))).shape == (0, 2)
     assert s.gammainc([2.0], [1.0]).shape == (1,)
     x = RNG.random((2, 10_001))
-    one = s.betainc(x * 50, 3.0, x[:, ::-1], n_threads=1)
+    one = on_threads(1, s.betainc, x * 50, 3.0, x[:, ::-1])
     for n in thread_counts:
-        np.testing.assert_array_equal(s.betainc(x * 50, 3.0, x[:, ::-1], n_threads=n), one)
+        np.testing.assert_array_equal(on_threads(n, s.betainc, x * 50, 3.0, x[:, ::-1]), one)
     # A value depends neither on its batch nor on whether all rows share a law.
     rows = slice(0, 4100)
     np.testing.assert_array_equal(
@@ -308,4 +309,4 @@ def test_shapes_and_threads(thread_counts):
     with pytest.raises(ArgumentError, match="numbers"):
         s.erf("text")
     with pytest.raises(ArgumentError, match="n_threads"):
-        s.erf(1.0, n_threads=0)
+        on_threads(0, s.erf, 1.0)

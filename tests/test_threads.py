@@ -22,7 +22,7 @@ COUNT = """
         until(lambda: n_threads() <= most, f"at most {most} threads")
 
     x = np.linspace(1, 2, 20_000)
-    first = fm.special.gammaln(x, n_threads=1)
+    first = on_threads(1, fm.special.gammaln, x)
     before = n_threads()
 """
 
@@ -34,10 +34,10 @@ def test_a_sweep_over_thread_counts_leaves_few_threads() -> None:
             COUNT
             + """
     for n in range(6, 40):
-        assert (fm.special.gammaln(x, n_threads=n) == first).all()
+        assert (on_threads(n, fm.special.gammaln, x) == first).all()
     spare = 2 * len(os.sched_getaffinity(0))
     settle(before + 39 + spare)
-    fm.special.gammaln(x, n_threads=2)
+    on_threads(2, fm.special.gammaln, x)
     settle(before + 2 + spare)
     print("few")
     """
@@ -54,12 +54,12 @@ def test_a_pool_in_use_is_kept() -> None:
             + """
     def f(points):  # is called within a run of 5 threads, and asks for pools of its own
         for n in range(2, 12):
-            fm.special.gammaln(x, n_threads=n)
+            on_threads(n, fm.special.gammaln, x)
         return points[:, 0]
 
     def run(n):
         law = fm.distributions.Normal()
-        return fm.importance.expect(f, law, n=20_000, rng=0, n_threads=n).mean
+        return fm.importance.expect(f, law, n=20_000, rng=0, plan=fm.Plan(n_threads=n)).mean
 
     print(float(run(5)) == float(run(1)))
     """
@@ -78,10 +78,10 @@ def test_threads_that_cannot_be_started_are_an_error_and_the_next_call_works() -
     resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     for n in (1024, 1000):
         try:
-            fm.special.gammaln(x, n_threads=n)
+            on_threads(n, fm.special.gammaln, x)
         except fm.errors.ArgumentError as error:
             print(str(error).split(":")[0].split("=")[0])
-    assert (fm.special.gammaln(x, n_threads=2) == first).all()
+    assert (on_threads(2, fm.special.gammaln, x) == first).all()
     print("works")
     """
         )

@@ -43,7 +43,12 @@ def _of_fermiac(n_warmup: int | None) -> Callable[[Any, int, int], Run]:
         target = _target(model)
         start = time.process_time()
         s = mcmc.sample(
-            target, n_chains=N_CHAINS, n_warmup=n_warmup, n_draws=n_draws, rng=seed, n_threads=1
+            target,
+            n_chains=N_CHAINS,
+            n_warmup=n_warmup,
+            n_draws=n_draws,
+            rng=seed,
+            plan=fm.Plan(n_threads=1),
         )
         seconds = time.process_time() - start
         return {name: s[name] for name in s}, seconds

@@ -26,7 +26,7 @@ def _arviz(x: Array) -> Any:
 
 METHODS: dict[str, Callable[[Array], Any]] = {
     "fermiac": lambda x: fm.diagnostics.psis(x),
-    "fermiac_1_thread": lambda x: fm.diagnostics.psis(x, n_threads=1),
+    "fermiac_1_thread": lambda x: on_threads(1, fm.diagnostics.psis, x),
     "arviz_stats": _arviz,
 }
 
@@ -58,10 +58,10 @@ def _convergence(x: Array, n_threads: int | None = None) -> Array:
     call = fm.diagnostics
     return np.stack(
         [
-            call.rhat(x, n_threads=n_threads),
-            call.ess(x, n_threads=n_threads),
-            call.ess(x, kind="tail", n_threads=n_threads),
-            call.mcse(x, n_threads=n_threads),
+            on_threads(n_threads, call.rhat, x),
+            on_threads(n_threads, call.ess, x),
+            on_threads(n_threads, call.ess, x, kind="tail"),
+            on_threads(n_threads, call.mcse, x),
         ]
     )
 

@@ -245,7 +245,7 @@ def _error(fit: Any, n: int, shift: float, method: Any, resamples: int) -> Any:
     def ends(key: int) -> tuple[float, float]:
         x, y = examples(key, n, shift)
         e = fm.evaluate.bootstrap_error(
-            fit, x, y, method=method, n_resamples=resamples, rng=key, n_threads=1
+            fit, x, y, method=method, n_resamples=resamples, rng=key, plan=fm.Plan(n_threads=1)
         )
         return e.estimate - 2 * e.stderr, e.estimate + 2 * e.stderr
 

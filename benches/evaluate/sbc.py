@@ -50,7 +50,7 @@ def chains(kernel: Any, n_draws: int, n_chains: int = 4) -> Callable[[Any, int],
     def sample(y: Any, rng: int) -> Any:
         return fm.mcmc.sample(
             _density(y), kernel=kernel, n_chains=n_chains, n_warmup=500, n_draws=n_draws, rng=rng,
-            n_threads=1, progress=False,
+            plan=fm.Plan(n_threads=1, progress=False),
         )  # fmt: skip
 
     return sample
@@ -59,7 +59,12 @@ def chains(kernel: Any, n_draws: int, n_chains: int = 4) -> Callable[[Any, int],
 def by_many_chains(y: Any, rng: int) -> Any:
     """Draw by 64 short chains, whose warm-up has its own length."""
     return fm.mcmc.sample(
-        _density(y), kernel="chees", n_chains=64, n_draws=20, rng=rng, n_threads=1, progress=False
+        _density(y),
+        kernel="chees",
+        n_chains=64,
+        n_draws=20,
+        rng=rng,
+        plan=fm.Plan(n_threads=1, progress=False),
     )
 
 
@@ -70,7 +75,9 @@ def by_nested_sampling(y: Any, rng: int) -> Any:
     def log_likelihood(theta: Array) -> Array:
         return np.asarray(-np.logaddexp(0, -signs * (theta @ DESIGN.T)).sum(1))
 
-    return fm.nested.sample(log_likelihood, PRIOR, n_live=200, rng=rng, n_threads=1, progress=False)
+    return fm.nested.sample(
+        log_likelihood, PRIOR, n_live=200, rng=rng, plan=fm.Plan(n_threads=1, progress=False)
+    )
 
 
 def by_particles(y: Any, rng: int) -> Any:
@@ -80,12 +87,16 @@ def by_particles(y: Any, rng: int) -> Any:
     def log_likelihood(theta: Array) -> Array:
         return np.asarray(-np.logaddexp(0, -signs * (theta @ DESIGN.T)).sum(1))
 
-    return fm.mcmc.smc(log_likelihood, PRIOR, 2048, rng=rng, n_threads=1, progress=False)
+    return fm.mcmc.smc(
+        log_likelihood, PRIOR, 2048, rng=rng, plan=fm.Plan(n_threads=1, progress=False)
+    )
 
 
 def by_importance(y: Any, rng: int) -> Any:
     """Draw by adaptive importance sampling."""
-    z = fm.importance.evidence(_density(y), PRIOR, n=4000, rng=rng, n_threads=1, progress=False)
+    z = fm.importance.evidence(
+        _density(y), PRIOR, n=4000, rng=rng, plan=fm.Plan(n_threads=1, progress=False)
+    )
     return z.sample
 
 
@@ -136,7 +147,13 @@ def rows(count: int, wanted: str) -> Iterator[list[str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             c = fm.evaluate.sbc(
-                PRIOR, simulate, sample, count // fewer, names=NAMES, rng=1, progress=False
+                PRIOR,
+                simulate,
+                sample,
+                count // fewer,
+                names=NAMES,
+                rng=1,
+                plan=fm.Plan(progress=False),
             )
         table, n = c.summary(), len(c.ranks)
         least = float(fm.evaluate.adjust(c.pvalue, "holm").min())

@@ -139,7 +139,7 @@ def time_fermiac(benchmark: Any, problem: Problem, f: Any, n: int = N) -> None:
 
     def call() -> Any:
         return fm.importance.expect(
-            f, law, n=n, weights=weights, family="gaussian", rng=SEED, n_threads=1
+            f, law, n=n, weights=weights, family="gaussian", rng=SEED, plan=fm.Plan(n_threads=1)
         )
 
     result = benchmark(call)
@@ -162,14 +162,14 @@ def time_plain(benchmark: Any, problem: Problem, f: Any, limit: int) -> None:
     law = problem.law()
     weights = 1.0 / problem.mean**2
     adaptive = fm.importance.expect(
-        problem.f, law, n=N, weights=weights, family="gaussian", rng=SEED, n_threads=1
+        problem.f, law, n=N, weights=weights, family="gaussian", rng=SEED, plan=fm.Plan(n_threads=1)
     )
     criterion = float(np.sum((adaptive.stderr / problem.mean) ** 2))
     needed = int(problem.criterion_mc / criterion)
     n = min(needed, limit)
 
     def call() -> Any:
-        return fm.importance.expect(f, law, n=n, method="mc", rng=SEED, n_threads=1)
+        return fm.importance.expect(f, law, n=n, method="mc", rng=SEED, plan=fm.Plan(n_threads=1))
 
     # One round: at equal accuracy one takes seconds.
     result = benchmark.pedantic(call, rounds=1, iterations=1)

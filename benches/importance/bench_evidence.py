@@ -77,7 +77,9 @@ def _fermiac(problem: Problem, seed: int, **settings: Any) -> peer_amis.Found:
 
 METHODS: dict[str, Callable[[Problem, int], peer_amis.Found]] = {
     "fermiac_amis": lambda problem, seed: _fermiac(problem, seed),
-    "fermiac_amis_1_thread": lambda problem, seed: _fermiac(problem, seed, n_threads=1),
+    "fermiac_amis_1_thread": lambda problem, seed: _fermiac(
+        problem, seed, plan=fm.Plan(n_threads=1)
+    ),
     "fermiac_pmc": lambda problem, seed: _fermiac(problem, seed, scheme="pmc"),
     "numpy_amis": lambda problem, seed: peer_amis.amis(
         problem.log_density, problem.sd, DIM, N, 20, seed

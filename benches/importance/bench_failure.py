@@ -29,7 +29,7 @@ def fermiac(problem: Problem, seed: int) -> Run:
     """Return the answer of fermiac."""
     law = fm.distributions.Normal(np.zeros(problem.dim), np.ones(problem.dim))
     p = fm.importance.failure_probability(
-        problem.g, law, N, rng=seed, check=False, n_threads=1, progress=False
+        problem.g, law, N, rng=seed, check=False, plan=fm.Plan(n_threads=1, progress=False)
     )
     return p.mean, p.stderr, p.n_evals
 

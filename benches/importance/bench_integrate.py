@@ -81,7 +81,7 @@ class Stopped(NamedTuple):
 def stop_ours(problem: integrals.Integral, f: runs.Integrand, rtol: float) -> Stopped:
     """Stop by the rule of `integrate`."""
     e = fm.importance.integrate(
-        f, problem.bounds, n=1 << 24, rtol=rtol, rng=0, check=False, n_threads=1
+        f, problem.bounds, n=1 << 24, rtol=rtol, rng=0, check=False, plan=fm.Plan(n_threads=1)
     )
     return Stopped(float(e.mean), float(1.96 * e.stderr))
 

@@ -44,7 +44,7 @@ def ours(case: Case, rows: int, seed: int, controls: Any) -> Found:
     """Return the indices by `fermiac.importance.sobol_indices`."""
     n = rows * (len(case.first) + 2)
     s = fm.importance.sobol_indices(
-        case.model, case.law, n, controls=controls, rng=seed, n_threads=1
+        case.model, case.law, n, controls=controls, rng=seed, plan=fm.Plan(n_threads=1)
     )
     ends = [s.interval(0.95, kind) for kind in ("first", "total")]  # type: ignore[arg-type]
     low, high = (np.stack([e[k] for e in ends]) for k in (0, 1))

@@ -65,7 +65,13 @@ def measure(problem: Problem, n: int, seeds: range, method: str) -> Row:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             p = fm.importance.failure_probability(
-                problem.g, law, n, method=method, rng=seed, check=False, progress=False
+                problem.g,
+                law,
+                n,
+                method=method,
+                rng=seed,
+                check=False,
+                plan=fm.Plan(progress=False),
             )
         relative.append(p.mean / problem.probability - 1)
         pulls.append(abs(p.mean - problem.probability) / p.stderr)

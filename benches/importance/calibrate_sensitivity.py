@@ -89,7 +89,7 @@ def ours(case: Case, n: int, seeds: range, controls: Any) -> Found:
     truth = np.stack([case.first, case.total])
     for seed in seeds:
         s = fm.importance.sobol_indices(
-            case.model, case.law, n, controls=controls, rng=seed, n_threads=1
+            case.model, case.law, n, controls=controls, rng=seed, plan=fm.Plan(n_threads=1)
         )
         ends = [s.interval(0.95, kind) for kind in ("first", "total")]  # type: ignore[arg-type]
         errors.append(np.stack([s.first_order, s.total_order]) - truth)

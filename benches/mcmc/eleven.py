@@ -55,7 +55,7 @@ def fermiac(p: Problem, **settings: Any) -> Run:
     def run(seed: int) -> tuple[Array, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
-            s = fm.mcmc.sample(p.native, rng=seed, n_threads=1, **settings)
+            s = fm.mcmc.sample(p.native, rng=seed, plan=fm.Plan(n_threads=1), **settings)
         return s.draws, s.n_evals
 
     return run
@@ -196,7 +196,7 @@ def shares_row(name: str, first: int, rounds: int) -> str:
         start = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
-            s = fm.mcmc.sample(target(name).native, rng=seed, n_threads=1)
+            s = fm.mcmc.sample(target(name).native, rng=seed, plan=fm.Plan(n_threads=1))
         middle = time.process_time()
         checks.findings(s)
         end = time.process_time()
@@ -227,7 +227,7 @@ def estimates(name: str, seed: int) -> dict[str, Any]:
     step = -(-p.dim // JUDGED)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        s = fm.mcmc.sample(p.native, n_draws=SHORT, rng=seed, n_threads=1)
+        s = fm.mcmc.sample(p.native, n_draws=SHORT, rng=seed, plan=fm.Plan(n_threads=1))
     n_warnings = len(caught)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -73,7 +73,7 @@ def _ours(kernel: Any, n_warmup: int | None = None) -> Callable[[Many, int], dic
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             s = fm.mcmc.sample(
                 problem.pair, problem.dim, True, kernel=kernel, n_chains=CHAINS, n_warmup=n_warmup,
-                n_draws=DRAWS, keep_gradients=False, rng=seed, n_threads=1, progress=False,
+                n_draws=DRAWS, keep_gradients=False, rng=seed, plan=fm.Plan(n_threads=1, progress=False),
                 check=False, check_gradient=False,
             )  # fmt: skip
         cpu = time.process_time() - start
@@ -177,8 +177,7 @@ def _calibrated(target: Any, exact: Any) -> list[float]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             s = fm.mcmc.sample(
-                target, kernel="chees", n_chains=CHAINS, n_draws=20, rng=seed, n_threads=1,
-                progress=False,
+                target, kernel="chees", n_chains=CHAINS, n_draws=20, rng=seed, plan=fm.Plan(n_threads=1, progress=False),
             )  # fmt: skip
             got = s.expect(lambda x: np.hstack([x, x**2]))
         pulls.append((got.mean - exact) / got.stderr)
@@ -194,7 +193,9 @@ def calibration() -> list[str]:
     covariance = 0.9 ** np.abs(np.arange(d)[:, None] - np.arange(d))
     normal = fm.targets.gaussian(np.zeros(d), np.linalg.inv(covariance))
     schools = fm.targets.eight_schools()
-    long = fm.mcmc.sample(schools, kernel="walnuts", n_draws=50_000, rng=0, progress=False).draws
+    long = fm.mcmc.sample(
+        schools, kernel="walnuts", n_draws=50_000, rng=0, plan=fm.Plan(progress=False)
+    ).draws
     known = {
         "correlated normal, d = 100": (normal, np.r_[np.zeros(d), np.ones(d)]),
         "eight schools, d = 10": (

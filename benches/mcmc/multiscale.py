@@ -130,7 +130,7 @@ def run(name: str, kernel: str, seed: int) -> dict[str, Any]:
             kernel=KERNELS[kernel](),
             n_draws=1000 if hard is None else hard.n_draws,
             rng=seed,
-            n_threads=1,
+            plan=fm.Plan(n_threads=1),
         )
     found: dict[str, Any] = {"n_evals": s.n_evals, "seconds": time.process_time() - start}
     found["warned"] = bool(caught)

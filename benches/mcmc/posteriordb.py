@@ -145,7 +145,10 @@ def run(problem: Problem, seed: int) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are in the result
         s = fm.mcmc.sample(
-            problem.target, transforms=problem.posterior.transforms, rng=seed, n_threads=1
+            problem.target,
+            transforms=problem.posterior.transforms,
+            rng=seed,
+            plan=fm.Plan(n_threads=1),
         )
     seconds = time.process_time() - start
     draws = problem.listed(s.draws)

@@ -44,7 +44,9 @@ class Ours(NamedTuple):
         settings = {"n_live": n_live, "sampler": self.sampler, "periodic": p.periodic}
 
         def run(seed: int) -> Found:
-            r = fm.nested.sample(likelihood, p.prior, p.dim, n_threads=1, rng=seed, **settings)
+            r = fm.nested.sample(
+                likelihood, p.prior, p.dim, plan=fm.Plan(n_threads=1), rng=seed, **settings
+            )
             ess = kish(np.asarray(r.log_weights))
             outside = r.timings["total"] - r.timings["target"]
             overhead.append(1e6 * outside / r.n_evals)

@@ -187,7 +187,11 @@ def table(options: argparse.Namespace) -> str:
         runs = [Ran(*figures) for figures in known.get(label, ())]
         n = options.seeds if name in LONG else max(options.seeds, options.many)
         for seed in range(options.first_seed + len(runs), options.first_seed + n):
-            runs.append(run_once(p, options.form, seed, n_threads=options.n_threads, **settings))
+            runs.append(
+                run_once(
+                    p, options.form, seed, plan=fm.Plan(n_threads=options.n_threads), **settings
+                )
+            )
         if kept is not None:
             kept.write_text(json.dumps(known | {label: runs}))
             known[label] = runs

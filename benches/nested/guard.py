@@ -91,7 +91,7 @@ def row(name: str, seeds: range, n_live: int, n_threads: int) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             r = fm.nested.sample(
-                case.likelihood, prior, n_live=n_live, rng=seed, n_threads=n_threads
+                case.likelihood, prior, n_live=n_live, rng=seed, plan=fm.Plan(n_threads=n_threads)
             )
         error = r.log_evidence_volumes - case.log_evidence
         probes, missed, expected = (

@@ -44,7 +44,13 @@ def learnt(p: Problem, **settings: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             r = fm.nested.sample(
-                p.values, p.prior, p.dim, rng=seed, n_threads=1, periodic=p.periodic, **given
+                p.values,
+                p.prior,
+                p.dim,
+                rng=seed,
+                plan=fm.Plan(n_threads=1),
+                periodic=p.periodic,
+                **given,
             )
         warned.append(bool(r.warnings))
         return Found(r.log_evidence, r.log_evidence_stderr, r.n_evals, float(r.ess))

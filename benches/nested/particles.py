@@ -67,12 +67,12 @@ def rows(label: str, p: Problem, settings: dict[str, Any], seeds: range) -> list
     """Return the rows of one problem."""
     calls: dict[str, Callable[[Any, int], Any]] = {
         "nested": lambda f, seed: fm.nested.sample(
-            f, p.prior, p.dim, rng=seed, periodic=p.periodic, n_threads=1, **settings
+            f, p.prior, p.dim, rng=seed, periodic=p.periodic, plan=fm.Plan(n_threads=1), **settings
         )
     }
     for n in (8192, 32_768):
         calls[f"smc, {n:,}"] = lambda f, seed, n=n: fm.mcmc.smc(
-            f, p.prior, n, rng=seed, n_threads=1
+            f, p.prior, n, rng=seed, plan=fm.Plan(n_threads=1)
         )
     lines = []
     for name, call in calls.items():

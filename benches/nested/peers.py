@@ -67,7 +67,13 @@ def ours(p: Problem, n_live: int = N_LIVE) -> Run:
 
     def run(seed: int) -> Found:
         r = fm.nested.sample(
-            p.values, p.prior, p.dim, rng=seed, periodic=p.periodic, n_live=n_live, n_threads=1
+            p.values,
+            p.prior,
+            p.dim,
+            rng=seed,
+            periodic=p.periodic,
+            n_live=n_live,
+            plan=fm.Plan(n_threads=1),
         )
         ess = r.ess if r.importance is None else r.importance.ess
         return Found(r.log_evidence, r.log_evidence_stderr, r.n_evals, float(ess))

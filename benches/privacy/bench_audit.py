@@ -51,7 +51,7 @@ def ours(method: str) -> Bound:
     """Give our bound by one method."""
     return lambda m, r, v: (
         fm.privacy.audit_one_run(
-            m, r, v, delta=DELTA, alpha=ALPHA, method=method, n_threads=1
+            m, r, v, delta=DELTA, alpha=ALPHA, method=method, plan=fm.Plan(n_threads=1)
         ).epsilon_lower
     )
 

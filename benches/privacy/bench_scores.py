@@ -61,7 +61,7 @@ def _fermiac(errors: Array, n: Array, **keywords: Any) -> tuple[Any, Any]:
 
 INTERVALS: dict[str, Callable[[Array, Array], tuple[Any, Any]]] = {
     "fermiac": _fermiac,
-    "fermiac_1_thread": lambda errors, n: _fermiac(errors, n, n_threads=1),
+    "fermiac_1_thread": lambda errors, n: _fermiac(errors, n, plan=fm.Plan(n_threads=1)),
     "scipy": _scipy,
     "statsmodels": _statsmodels,
 }
@@ -116,7 +116,7 @@ def _fermiac_bootstrap(members: Array, nonmembers: Array, **keywords: Any) -> An
 
 BOOTSTRAPS: dict[str, Callable[[Array, Array], Any]] = {
     "fermiac": _fermiac_bootstrap,
-    "fermiac_1_thread": lambda m, n: _fermiac_bootstrap(m, n, n_threads=1),
+    "fermiac_1_thread": lambda m, n: _fermiac_bootstrap(m, n, plan=fm.Plan(n_threads=1)),
     "numpy": _numpy_bootstrap,
     "jax_privacy": _jax_privacy,
 }

@@ -83,7 +83,13 @@ def bench_null_statistic(benchmark: Any, case: str, method: str) -> None:
         threads = 1 if method.endswith("1_thread") else None
         benchmark.extra_info["statistics"] = n_null + 1
         call: Callable[[], Any] = lambda: fm.privacy.detect_watermark(  # noqa: E731
-            text, key, block_size=k, gamma=gamma, n_null=n_null, rng=0, n_threads=threads
+            text,
+            key,
+            block_size=k,
+            gamma=gamma,
+            n_null=n_null,
+            rng=0,
+            plan=fm.Plan(n_threads=threads),
         )
     else:
         if gamma is not None and m > 100:

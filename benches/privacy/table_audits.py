@@ -40,7 +40,14 @@ def _one_run(method: str, two_sided: bool) -> Method:
         high = np.unique((np.array(SHARES) * len(scores)).astype(int))
         low = high if two_sided else 0 * high
         audit = fm.privacy.audit_one_run_scores(
-            scores, included, high, low, delta=DELTA, alpha=ALPHA, method=method, n_threads=1
+            scores,
+            included,
+            high,
+            low,
+            delta=DELTA,
+            alpha=ALPHA,
+            method=method,
+            plan=fm.Plan(n_threads=1),
         )
         return float(audit.epsilon_lower)
 
@@ -49,8 +56,14 @@ def _one_run(method: str, two_sided: bool) -> Method:
 
 def _scores(direction: str) -> Method:
     def bound(members: Array, others: Array, seed: int) -> float:
-        return fm.privacy.audit_scores(
-            members, others, delta=DELTA, alpha=ALPHA, direction=direction, n_threads=1
+        return on_threads(
+            1,
+            fm.privacy.audit_scores,
+            members,
+            others,
+            delta=DELTA,
+            alpha=ALPHA,
+            direction=direction,
         ).epsilon_lower
 
     return bound
@@ -71,8 +84,8 @@ def _one_threshold(members: Array, others: Array, seed: int) -> float:
 
 
 def _ranks(members: Array, others: Array, seed: int) -> float:
-    return fm.privacy.audit_ranks(
-        members, others, delta=DELTA, alpha=ALPHA, rng=seed, n_threads=1
+    return on_threads(
+        1, fm.privacy.audit_ranks, members, others, delta=DELTA, alpha=ALPHA, rng=seed
     ).epsilon_lower
 
 

@@ -80,9 +80,9 @@ def test_gamma(benchmark: Any, source: str, size: int) -> None:
 #: New points of each call: fermiac makes them from the address, SciPy from a new engine. The engine
 #: of SciPy with 30 bits, its default, is the fastest; its scramble is the linear one.
 POINTS: dict[str, Callable[[int, int, int], Any]] = {
-    "fermiac_linear": lambda n, dim, key: sobol(n, dim, key, n_threads=1),
-    "fermiac_owen": lambda n, dim, key: sobol(n, dim, key, "owen", n_threads=1),
-    "fermiac_none": lambda n, dim, key: sobol(n, dim, key, None, n_threads=1),
+    "fermiac_linear": lambda n, dim, key: on_threads(1, sobol, n, dim, key),
+    "fermiac_owen": lambda n, dim, key: on_threads(1, sobol, n, dim, key, "owen"),
+    "fermiac_none": lambda n, dim, key: on_threads(1, sobol, n, dim, key, None),
     "scipy_linear": lambda n, dim, key: qmc.Sobol(dim, rng=key).random(n),
     "scipy_none": lambda n, dim, key: qmc.Sobol(dim, scramble=False).random(n),
     "numpy_random": lambda n, dim, key: np.random.default_rng(key).random((n, dim)),

@@ -51,7 +51,7 @@ class Case(NamedTuple):
 
 def _ours(x: Any, statistic: Any, method: str, n: int = 9999, exact: bool | None = None) -> Any:
     return lambda: fm.resample.bootstrap(
-        x, statistic, method=method, n_resamples=n, exact=exact, rng=0, n_threads=1
+        x, statistic, method=method, n_resamples=n, exact=exact, rng=0, plan=fm.Plan(n_threads=1)
     )
 
 
@@ -86,7 +86,7 @@ def _ols(*columns: Any) -> Any:
 
 def _series(scheme: str, n: int) -> Any:
     return lambda: fm.resample.bootstrap(
-        SERIES, "mean", scheme=scheme, n_resamples=n, rng=0, n_threads=1
+        SERIES, "mean", scheme=scheme, n_resamples=n, rng=0, plan=fm.Plan(n_threads=1)
     )
 
 
@@ -180,17 +180,18 @@ CASES: dict[str, Case] = {
         _wild, _wildboottest if importlib.util.find_spec("wildboottest") else None
     ),
     "two samples of 5000, 9999 drawn": Case(
-        lambda: fm.resample.permutation_test((A, B), exact=False, rng=0, n_threads=1), None
+        lambda: fm.resample.permutation_test((A, B), exact=False, rng=0, plan=fm.Plan(n_threads=1)),
+        None,
     ),
     "two samples of 5000, exact law": Case(
-        lambda: fm.resample.permutation_test((A, B), rng=0, n_threads=1),
+        lambda: fm.resample.permutation_test((A, B), rng=0, plan=fm.Plan(n_threads=1)),
         lambda: stats.permutation_test(
             (A, B), _difference, n_resamples=999, rng=np.random.default_rng(0)
         ),
         TEN,
     ),
     "signs of 5000": Case(
-        lambda: fm.resample.permutation_test(SIGNS, rng=0, n_threads=1),
+        lambda: fm.resample.permutation_test(SIGNS, rng=0, plan=fm.Plan(n_threads=1)),
         lambda: stats.permutation_test(
             (SIGNS,),
             _sum,
@@ -200,7 +201,9 @@ CASES: dict[str, Case] = {
         ),
         TEN,
     ),
-    "signs of 30": Case(lambda: fm.resample.permutation_test(SIGNS[:30], n_threads=1), None),
+    "signs of 30": Case(
+        lambda: fm.resample.permutation_test(SIGNS[:30], plan=fm.Plan(n_threads=1)), None
+    ),
     "ranks, 60 against 70, ties": Case(
         lambda: fm.resample.permutation_test((np.round(A[:60]), np.round(B[:70])), "rank"), None
     ),

@@ -133,7 +133,12 @@ def _ours(method: str) -> Interval:
         x = data[0] if len(data) == 1 else data
         try:
             r = fm.resample.bootstrap(
-                x, problem.statistic, n_resamples=n, method=method, rng=key, n_threads=1
+                x,
+                problem.statistic,
+                n_resamples=n,
+                method=method,
+                rng=key,
+                plan=fm.Plan(n_threads=1),
             )
         except fm.errors.ArgumentError:
             return float("nan"), float("nan")
@@ -269,7 +274,7 @@ def series_rows(sets: int, n_resamples: int, arch: bool) -> Iterator[str]:
                             method=method,
                             n_resamples=n_resamples,
                             rng=key,
-                            n_threads=1,
+                            plan=fm.Plan(n_threads=1),
                         )
                         held[name] += r.lower <= 0 <= r.upper
                         warned[name] += bool(r.warnings)

@@ -46,7 +46,7 @@ def ours(n: int) -> Found:
         min_acceptance=0.01,
         scale="none",
         rng=1,
-        progress=False,
+        plan=fm.Plan(progress=False),
     )
     return Found(float(s.mean[0]), s.n_simulations)
 

@@ -55,7 +55,14 @@ def by_rounds(n: int) -> Callable[[int], Any]:
     """Return runs of `abc_smc` with n particles."""
     prior = fm.distributions.Normal(0.0, 2.0)
     return lambda seed: fm.sbi.abc_smc(
-        simulate, prior, 1.5, n, min_acceptance=0.15, scale="none", rng=seed, progress=False
+        simulate,
+        prior,
+        1.5,
+        n,
+        min_acceptance=0.15,
+        scale="none",
+        rng=seed,
+        plan=fm.Plan(progress=False),
     )
 
 

@@ -85,7 +85,7 @@ def integrated(n: int, n_steps: int, threads: int | None, integrator: Any, **set
     def run(seed: int) -> Any:
         y = start(n, seed)
         return fm.score.integrate(
-            law, y, levels, integrator, rng=seed, n_threads=threads, **settings
+            law, y, levels, integrator, rng=seed, plan=fm.Plan(n_threads=threads), **settings
         )
 
     return run
@@ -140,7 +140,7 @@ def our_network(module: Any, n: int, n_steps: int, on_device: bool) -> Run:
     def run(seed: int) -> Any:
         generator = torch.Generator().manual_seed(seed)
         y = levels[0] * torch.randn(n, NETWORK_DIM, generator=generator)
-        return fm.score.integrate(model, y, levels, "dpmpp_2m", n_threads=1)
+        return fm.score.integrate(model, y, levels, "dpmpp_2m", plan=fm.Plan(n_threads=1))
 
     return run
 
@@ -226,7 +226,9 @@ def our_likelihood(rtol: float, atol: float) -> peers.Likelihood:
     law = table.law()
 
     def run(x: peers.Array) -> tuple[peers.Array, float]:
-        found = fm.score.log_likelihood(law, x, table.RANGE, rtol=rtol, atol=atol, n_threads=1)
+        found = fm.score.log_likelihood(
+            law, x, table.RANGE, rtol=rtol, atol=atol, plan=fm.Plan(n_threads=1)
+        )
         return found.log_density, float(np.mean(found.n_row_evals))
 
     return run
@@ -270,7 +272,7 @@ def bench_posterior(benchmark: Any, name: str) -> None:
     def run(seed: int) -> Any:
         return fm.score.posterior(
             model, o, y, n, method=method, n_steps=steering.N_STEPS, sigma_range=(0.01, 40.0),
-            rng=seed, n_threads=1, progress=False,
+            rng=seed, plan=fm.Plan(n_threads=1, progress=False),
         )  # fmt: skip
 
     last = measure(benchmark, run, 1, 3)[-1]

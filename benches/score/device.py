@@ -152,7 +152,7 @@ def works(n: int, steps: int, device: str) -> list[Work]:
             noise_predictor="tweedie",
             sigma_range=(LOW, HIGH),
             rng=seed,
-            progress=False,
+            plan=fm.Plan(progress=False),
         )
 
     return [

@@ -89,8 +89,7 @@ def chains(
             n_init=N_START,
             levels=np.geomspace(RANGE[1], RANGE[0], 100),
             rng=seed,
-            n_threads=1,
-            progress=False,
+            plan=fm.Plan(n_threads=1, progress=False),
             **settings_of(name),
         )
     every = np.asarray(run.draws).reshape(-1, DIM)

@@ -73,7 +73,13 @@ def weighted(conditional: Any, unconditional: Any, w: float) -> tuple[Array, Arr
         # Averages of an indicator over uneven lines have heavy tails, which is told.
         warnings.simplefilter("ignore", fm.errors.FermiacWarning)
         s = fm.score.sample_power(
-            conditional, unconditional, w, N_PARTICLES, sigma_range=RANGE, rng=SEED, progress=False
+            conditional,
+            unconditional,
+            w,
+            N_PARTICLES,
+            sigma_range=RANGE,
+            rng=SEED,
+            plan=fm.Plan(progress=False),
         )
         mean = s.expect(lambda x: x).mean[0]
         e = s.expect(lambda x: np.column_stack([x < -0.5, x, (x - mean) ** 2]))
@@ -132,7 +138,7 @@ def variants_table() -> str:
                 integrator,
                 sigma_range=RANGE,
                 rng=SEED,
-                progress=False,
+                plan=fm.Plan(progress=False),
             ).draws
             figures = (np.mean(x[:, 0] < -0.5), x[:, 0].mean(), *x.std(axis=0))
             lines.append(f"| {name}, {w:g} | {' | '.join(f'{f:.3f}' for f in figures)} |")
@@ -196,7 +202,7 @@ def drawn(name: str, given: tuple[Any, Any, Array], seed: int) -> tuple[Array, A
         warnings.simplefilter("ignore", fm.errors.WeightWarning)
         s = fm.score.posterior(
             model, o, y, n, method=method, n_steps=N_STEPS, sigma_range=(0.01, 40.0), rng=seed,
-            progress=False,
+            plan=fm.Plan(progress=False),
         )  # fmt: skip
     if s.log_weights is None:
         return s.draws, np.full(n, 1 / n)

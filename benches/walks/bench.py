@@ -62,7 +62,7 @@ class Walk(NamedTuple):
                 n_steps=work.n_steps,
                 record=work.record,
                 burn_in=0,
-                n_threads=1,
+                plan=fm.Plan(n_threads=1),
                 rng=seed,
                 **self.settings,
             )

@@ -152,7 +152,12 @@ def measure(
         for seed in seeds:
             how: dict[str, Any] = {"n_walkers": cell.n_walkers, "rng": seed, "progress": False}
             walk = fm.walks.walk(
-                graph, kernel, n_steps=n_steps, n_threads=n_threads, keep_state=False, **how
+                graph,
+                kernel,
+                n_steps=n_steps,
+                plan=fm.Plan(n_threads=n_threads),
+                keep_state=False,
+                **how,
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", fm.errors.FermiacWarning)

@@ -97,7 +97,7 @@ def main() -> None:
                     record="none",
                     f=lambda nodes: nodes % 2,
                     component="largest",
-                    n_threads=1,
+                    plan=fm.Plan(n_threads=1),
                     rng=0,
                 )
 

@@ -71,7 +71,7 @@ def ours(graph: Csr, kernel: str, base: str, burn_in: Any = 0) -> Callable[[int]
                 n_steps=N_STEPS,
                 n_walkers=N_WALKERS,
                 burn_in=burn_in,
-                n_threads=1,
+                plan=fm.Plan(n_threads=1),
                 rng=seed,
                 **settings,
             )
@@ -130,7 +130,7 @@ def settled(graph: Csr, per_node: float) -> Rates:
     rates = []
     for _ in range(ROUNDS):
         with Engine() as engine:
-            fm.walks.extend(walk, N_STEPS, n_threads=1)
+            fm.walks.extend(walk, N_STEPS, plan=fm.Plan(n_threads=1))
         rates.append(N_STEPS * n_walkers / engine.spent / 1e6)
     return Rates(float(np.median(rates)), float("nan"))
 

@@ -23,6 +23,7 @@ from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample, load, merge
 from fermiac.runs.background import Run, start
 from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.plan import Plan
 
 if _TYPE_CHECKING:
     from fermiac import (
@@ -72,6 +73,7 @@ _registry.register(
 __all__ = [
     "Checkpoint",
     "Estimate",
+    "Plan",
     "Result",
     "Run",
     "Sample",

@@ -218,7 +218,7 @@ class WorkerError(FermiacError, RuntimeError):
     >>> pool = ThreadPoolExecutor(1)
     >>> pool.shutdown()
     >>> fm.importance.expect(
-    ...     lambda x: x[:, 0], fm.distributions.Normal(), executor=pool, rng=0
+    ...     lambda x: x[:, 0], fm.distributions.Normal(), plan=pool, rng=0
     ... )
     Traceback (most recent call last):
         ...

@@ -60,9 +60,9 @@ __all__ = [
 ]
 
 
-def apply(name: str, n_threads: int | None, **arguments: ArrayLike) -> Any:
+def apply(name: str, **arguments: ArrayLike) -> Any:
     """Return the function of the broadcast arguments, in their shape."""
-    threads = config.resolve_threads(n_threads)
+    threads = config.get_num_threads()
     arrays = {key: real_numbers(key, given, copy=None) for key, given in arguments.items()}
     flat, shape, size = columns(name, **arrays)
     return _core.special(name, flat, size, threads).reshape(shape)[()]
@@ -76,9 +76,7 @@ _DOMAINS = {
     "p": "Probability, in [0, 1].",
     "q": "Probability, in [0, 1].",
 }
-_SHARED = """    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-
+_SHARED = """
     Returns
     -------
     float or ndarray
@@ -93,7 +91,7 @@ _SHARED = """    n_threads : int, optional
 def _complete(function: F) -> F:
     """Add to a docstring, of a summary and an example, the sections that all functions share."""
     summary, _, example = (function.__doc__ or "").partition("\n\n")
-    names = [name for name in function.__annotations__ if name not in ("n_threads", "return")]
+    names = [name for name in function.__annotations__ if name != "return"]
     parameters = "".join(
         f"    {name} : array_like\n" + f"        {_DOMAINS[name]}\n" * bool(_DOMAINS[name])
         for name in names
@@ -105,226 +103,226 @@ def _complete(function: F) -> F:
 
 
 @_complete
-def exp(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def exp(x: ArrayLike) -> Any:
     """Return the exponential function.
 
     >>> fm.special.exp(0.0)
     np.float64(1.0)
     """
-    return apply("exp", n_threads, x=x)
+    return apply("exp", x=x)
 
 
 @_complete
-def log(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def log(x: ArrayLike) -> Any:
     """Return the natural logarithm, -inf at 0 and NaN below.
 
     >>> fm.special.log(1.0)
     np.float64(0.0)
     """
-    return apply("log", n_threads, x=x)
+    return apply("log", x=x)
 
 
 @_complete
-def erf(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def erf(x: ArrayLike) -> Any:
     """Return the error function, 2/√π times the integral of exp(-t²) from 0 to x.
 
     >>> import numpy as np
     >>> fm.special.erf([0.0, np.inf])
     array([0., 1.])
     """
-    return apply("erf", n_threads, x=x)
+    return apply("erf", x=x)
 
 
 @_complete
-def erfc(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def erfc(x: ArrayLike) -> Any:
     """Return the complement of the error function, 1 - erf(x), without cancellation.
 
     >>> import numpy as np
     >>> fm.special.erfc([0.0, np.inf])
     array([1., 0.])
     """
-    return apply("erfc", n_threads, x=x)
+    return apply("erfc", x=x)
 
 
 @_complete
-def ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def ndtr(x: ArrayLike) -> Any:
     """Return the distribution function of the standard normal law.
 
     >>> import numpy as np
     >>> fm.special.ndtr([-np.inf, 0.0])
     array([0. , 0.5])
     """
-    return apply("ndtr", n_threads, x=x)
+    return apply("ndtr", x=x)
 
 
 @_complete
-def ndtri(p: ArrayLike, *, n_threads: int | None = None) -> Any:
+def ndtri(p: ArrayLike) -> Any:
     """Return the quantile of the standard normal law, -inf at 0 and inf at 1.
 
     >>> fm.special.ndtri(0.5)
     np.float64(0.0)
     """
-    return apply("ndtri", n_threads, p=p)
+    return apply("ndtri", p=p)
 
 
 @_complete
-def log_ndtr(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def log_ndtr(x: ArrayLike) -> Any:
     """Return the logarithm of `ndtr`, finite arbitrarily far in the tail.
 
     >>> fm.special.log_ndtr(-100.0)
     np.float64(-5005.52420869...)
     """
-    return apply("log_ndtr", n_threads, x=x)
+    return apply("log_ndtr", x=x)
 
 
 @_complete
-def gammaln(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gammaln(x: ArrayLike) -> Any:
     """Return the logarithm of the absolute value of the gamma function.
 
     >>> fm.special.gammaln([1.0, 4.0])
     array([0.        , 1.79175947])
     """
-    return apply("gammaln", n_threads, x=x)
+    return apply("gammaln", x=x)
 
 
 @_complete
-def digamma(x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def digamma(x: ArrayLike) -> Any:
     """Return the derivative of the logarithm of the gamma function.
 
     >>> fm.special.digamma(1.0)
     np.float64(-0.57721566490153...)
     """
-    return apply("digamma", n_threads, x=x)
+    return apply("digamma", x=x)
 
 
 @_complete
-def betaln(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> Any:
+def betaln(a: ArrayLike, b: ArrayLike) -> Any:
     """Return the logarithm of the beta function B(a, b), for parameters above 0.
 
     >>> fm.special.betaln(2.0, 3.0)
     np.float64(-2.4849066497880...)
     """
-    return apply("betaln", n_threads, a=a, b=b)
+    return apply("betaln", a=a, b=b)
 
 
 @_complete
-def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Any:
     """Return the regularised incomplete beta function I_x(a, b): the probability below x.
 
     >>> fm.special.betainc(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
     """
-    return apply("betainc", n_threads, a=a, b=b, x=x)
+    return apply("betainc", a=a, b=b, x=x)
 
 
 @_complete
-def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Any:
     """Return the complement of `betainc`: the probability above x, without cancellation.
 
     >>> fm.special.betaincc(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
     """
-    return apply("betaincc", n_threads, a=a, b=b, x=x)
+    return apply("betaincc", a=a, b=b, x=x)
 
 
 @_complete
-def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
+def betaincinv(a: ArrayLike, b: ArrayLike, p: ArrayLike) -> Any:
     """Return the point x with probability p below it: the inverse of `betainc` in x.
 
     >>> fm.special.betaincinv(2.0, 3.0, [0.0, 1.0])
     array([0., 1.])
     """
-    return apply("betaincinv", n_threads, a=a, b=b, p=p)
+    return apply("betaincinv", a=a, b=b, p=p)
 
 
 @_complete
-def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
+def betainccinv(a: ArrayLike, b: ArrayLike, q: ArrayLike) -> Any:
     """Return the point x with probability q above it: the inverse of `betaincc` in x.
 
     >>> fm.special.betainccinv(2.0, 3.0, [0.0, 1.0])
     array([1., 0.])
     """
-    return apply("betainccinv", n_threads, a=a, b=b, q=q)
+    return apply("betainccinv", a=a, b=b, q=q)
 
 
 @_complete
-def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def log_betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Any:
     """Return the logarithm of `betainc`, finite where that underflows.
 
     >>> fm.special.log_betainc(1e4, 1e4, 0.1)
     np.float64(-10222.16005469...)
     """
-    return apply("log_betainc", n_threads, a=a, b=b, x=x)
+    return apply("log_betainc", a=a, b=b, x=x)
 
 
 @_complete
-def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def log_betaincc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Any:
     """Return the logarithm of `betaincc`, finite where that underflows.
 
     >>> fm.special.log_betaincc(1.0, 1e4, 0.5)
     np.float64(-6931.47180559...)
     """
-    return apply("log_betaincc", n_threads, a=a, b=b, x=x)
+    return apply("log_betaincc", a=a, b=b, x=x)
 
 
 @_complete
-def gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gammainc(a: ArrayLike, x: ArrayLike) -> Any:
     """Return the regularised lower incomplete gamma function P(a, x): the probability below x.
 
     >>> fm.special.gammainc(1.0, 0.0)
     np.float64(0.0)
     """
-    return apply("gammainc", n_threads, a=a, x=x)
+    return apply("gammainc", a=a, x=x)
 
 
 @_complete
-def gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gammaincc(a: ArrayLike, x: ArrayLike) -> Any:
     """Return the regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
 
     >>> fm.special.gammaincc(1.0, 0.0)
     np.float64(1.0)
     """
-    return apply("gammaincc", n_threads, a=a, x=x)
+    return apply("gammaincc", a=a, x=x)
 
 
 @_complete
-def gammaincinv(a: ArrayLike, p: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gammaincinv(a: ArrayLike, p: ArrayLike) -> Any:
     """Return the point x with probability p below it: the inverse of `gammainc` in x.
 
     >>> fm.special.gammaincinv(1.0, [0.0, 1.0])
     array([ 0., inf])
     """
-    return apply("gammaincinv", n_threads, a=a, p=p)
+    return apply("gammaincinv", a=a, p=p)
 
 
 @_complete
-def gammainccinv(a: ArrayLike, q: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gammainccinv(a: ArrayLike, q: ArrayLike) -> Any:
     """Return the point x with probability q above it: the inverse of `gammaincc` in x.
 
     >>> fm.special.gammainccinv(1.0, [0.0, 1.0])
     array([inf,  0.])
     """
-    return apply("gammainccinv", n_threads, a=a, q=q)
+    return apply("gammainccinv", a=a, q=q)
 
 
 @_complete
-def log_gammainc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def log_gammainc(a: ArrayLike, x: ArrayLike) -> Any:
     """Return the logarithm of `gammainc`, finite where that underflows.
 
     >>> fm.special.log_gammainc(1e4, 10.0)
     np.float64(-59093.07590647...)
     """
-    return apply("log_gammainc", n_threads, a=a, x=x)
+    return apply("log_gammainc", a=a, x=x)
 
 
 @_complete
-def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -> Any:
+def log_gammaincc(a: ArrayLike, x: ArrayLike) -> Any:
     """Return the logarithm of `gammaincc`, finite where that underflows.
 
     >>> fm.special.log_gammaincc(1.0, 1e4)
     np.float64(-10000.0)
     """
-    return apply("log_gammaincc", n_threads, a=a, x=x)
+    return apply("log_gammaincc", a=a, x=x)
 
 
 def __dir__() -> list[str]:

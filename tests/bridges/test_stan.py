@@ -93,7 +93,13 @@ def test_threads_do_not_matter(libraries: dict[bool, Path]) -> None:
         target = fm.targets.from_stan(libraries[threads], DATA)
         for n in (1, 4):
             s = fm.mcmc.sample(
-                target, n_chains=4, n_warmup=200, n_draws=100, rng=0, n_threads=n, keep_warmup=True
+                target,
+                n_chains=4,
+                n_warmup=200,
+                n_draws=100,
+                rng=0,
+                plan=fm.Plan(n_threads=n),
+                keep_warmup=True,
             )
             drawn.append(s.draws)
     for other in drawn[1:]:
@@ -222,7 +228,7 @@ def test_workers_load_the_library_themselves(target: Any) -> None:
     np.testing.assert_array_equal(again.log_density(X), target.log_density(X))
     settings = {"n_chains": 2, "n_warmup": 50, "n_draws": 30, "rng": 0}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        far = fm.mcmc.sample(target, executor=pool, **settings)
+        far = fm.mcmc.sample(target, plan=pool, **settings)
     near = fm.mcmc.sample(target, **settings)
     np.testing.assert_array_equal(far.draws, near.draws)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from plans import on_threads
 
 import fermiac as fm
 from fermiac.diagnostics import bfmi, ess, mcse, rhat
@@ -178,9 +179,9 @@ def test_a_standard_error_is_the_spread_of_the_estimates() -> None:
 def test_quantities_are_on_their_own_on_any_number_of_threads() -> None:
     x = np.stack([walks(4, 120, rho, seed=7) for rho in np.linspace(-0.9, 0.99, 20)], axis=2)
     for call in (rhat, ess, mcse):
-        one = call(x, n_threads=1)
+        one = call(x, plan=fm.Plan(n_threads=1))
         for n_threads in (2, 5):
-            np.testing.assert_array_equal(call(x, n_threads=n_threads), one)
+            np.testing.assert_array_equal(call(x, plan=fm.Plan(n_threads=n_threads)), one)
         np.testing.assert_array_equal(call(x.reshape(4, 120, 5, 4)), one.reshape(5, 4))
         assert [call(x[:, :, j]) for j in range(20)] == list(one)
         assert call(x[:, :, :0]).shape == (0,)
@@ -298,7 +299,7 @@ def test_what_is_not_finite_is_refused(bad: float) -> None:
         (lambda _: ess("draws"), "x: 'draws'"),
         (lambda _: ess(np.ma.masked_less(np.arange(8.0), 3)), "masked"),
         (lambda _: bfmi(np.ones((2, 9, 2))), "energy"),
-        (lambda x: rhat(x, n_threads=0), "n_threads"),
+        (lambda x: on_threads(0, rhat, x), "n_threads"),
     ],
 )
 def test_bad_arguments_are_errors(call: Callable[[Array], Any], match: str) -> None:

@@ -9,6 +9,7 @@ import make_psis_values as made
 import numpy as np
 import psis_values as ref
 import pytest
+from plans import on_threads
 
 import fermiac as fm
 
@@ -96,7 +97,9 @@ def test_columns_are_smoothed_each_for_itself_on_any_number_of_threads(
     r_eff = np.linspace(0.3, 1.0, 7)
     expected = [fm.diagnostics.psis(x, r) for x, r in zip(cases, r_eff, strict=True)]
     for n_threads in thread_counts:
-        log_weights, khat = fm.diagnostics.psis(np.column_stack(cases), r_eff, n_threads=n_threads)
+        log_weights, khat = on_threads(
+            n_threads, fm.diagnostics.psis, np.column_stack(cases), r_eff
+        )
         assert log_weights.shape == (2000, 7)
         assert khat.shape == (7,)
         for j, (weights, k) in enumerate(expected):

@@ -239,7 +239,7 @@ def test_the_number_of_threads_changes_no_bit(law):
         np.testing.assert_array_equal(again, one)
         np.testing.assert_array_equal(moved, slopes)
     runs = [
-        fm.importance.expect(np.tanh, law, method="mc", n=20_000, rng=1, n_threads=n)
+        fm.importance.expect(np.tanh, law, method="mc", n=20_000, rng=1, plan=fm.Plan(n_threads=n))
         for n in (1, 8)
     ]
     np.testing.assert_array_equal(runs[0].mean, runs[1].mean)

@@ -102,7 +102,7 @@ def test_executors_and_seeds_change_no_bit() -> None:
     x, y = data(2, 60)
     a = bootstrap_error(nearest_mean, x, y, n_resamples=150, rng=11)
     with ThreadPoolExecutor(2) as pool:
-        assert same(a, bootstrap_error(nearest_mean, x, y, n_resamples=150, rng=11, executor=pool))
+        assert same(a, bootstrap_error(nearest_mean, x, y, n_resamples=150, rng=11, plan=pool))
     assert same(a, bootstrap_error(nearest_mean, x, y, n_resamples=150, rng=a.seed))
     b = bootstrap_error(nearest_mean, x, y, n_resamples=150, rng=12)
     assert a.estimate != b.estimate
@@ -112,7 +112,7 @@ def test_processes() -> None:
     x, y = data(2, 60)
     a = bootstrap_error(Estimator(), x, y, n_resamples=100, rng=11)
     with ProcessPoolExecutor(1) as pool:
-        assert same(a, bootstrap_error(Estimator(), x, y, n_resamples=100, rng=11, executor=pool))
+        assert same(a, bootstrap_error(Estimator(), x, y, n_resamples=100, rng=11, plan=pool))
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path: Any) -> None:

@@ -124,7 +124,7 @@ def test_chains_that_hardly_move_are_a_warning() -> None:
 def test_executors_and_files(tmp_path: Any) -> None:
     a = sbc(PRIOR, simulate, posterior, 60, rng=4)
     with ThreadPoolExecutor(2) as pool:
-        b = sbc(PRIOR, simulate, posterior, 60, rng=4, executor=pool)
+        b = sbc(PRIOR, simulate, posterior, 60, rng=4, plan=pool)
     assert (a.ranks == b.ranks).all()
     longer = sbc(PRIOR, simulate, posterior, 80, rng=4)
     assert (longer.ranks[:60] == a.ranks).all()

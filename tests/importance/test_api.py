@@ -237,9 +237,14 @@ def test_threads_and_wrapping_change_nothing(settings: dict[str, Any]) -> None:
     a = np.array([[1.0, 2.0], [3.0, 0.5], [2.0, 2.0]])
     f = fm.targets.genz("gaussian", a, np.full((3, 2), 0.4))
     law = fm.distributions.Uniform(np.zeros(2), np.ones(2))
-    first = fm.importance.expect(f, law, n=50_000, rng=11, n_threads=1, **settings)
+    first = fm.importance.expect(f, law, n=50_000, rng=11, plan=fm.Plan(n_threads=1), **settings)
     for n_threads in (2, 3, 8):
-        same(first, fm.importance.expect(f, law, n=50_000, rng=11, n_threads=n_threads, **settings))
+        same(
+            first,
+            fm.importance.expect(
+                f, law, n=50_000, rng=11, plan=fm.Plan(n_threads=n_threads), **settings
+            ),
+        )
     same(first, fm.importance.expect(lambda x: f(x), law, n=50_000, rng=11, **settings))
     same(first, fm.importance.expect(f, law, n=50_000, rng=first.seed, **settings))
 
@@ -256,10 +261,12 @@ def test_a_run_inside_a_callable() -> None:
     law = fm.distributions.Normal()
 
     def f(x: Array) -> Array:
-        inner = fm.importance.expect(fm.targets.powers(2), law, n=9_000, rng=1, n_threads=2)
+        inner = fm.importance.expect(
+            fm.targets.powers(2), law, n=9_000, rng=1, plan=fm.Plan(n_threads=2)
+        )
         return x[:, 0] ** 2 * inner.mean
 
-    e = fm.importance.expect(f, law, n=2_000, rng=0, n_threads=2)
+    e = fm.importance.expect(f, law, n=2_000, rng=0, plan=fm.Plan(n_threads=2))
     assert abs(e.mean - 1) < 0.1
 
 
@@ -403,10 +410,12 @@ def test_the_users_exception_passes_through(method: str) -> None:
         raise Oops("model 7 did not converge")
 
     with pytest.raises(Oops, match="model 7") as caught:
-        fm.importance.expect(g, LAW, n=1_000, method=method, rng=0, n_threads=2)
+        fm.importance.expect(g, LAW, n=1_000, method=method, rng=0, plan=fm.Plan(n_threads=2))
     assert any("raised by the integrand on a batch of" in note for note in caught.value.__notes__)
     # Nothing is left behind: the next call works.
-    assert fm.importance.expect(f, LAW, n=1_000, rng=0, n_threads=2).status == "complete"
+    assert (
+        fm.importance.expect(f, LAW, n=1_000, rng=0, plan=fm.Plan(n_threads=2)).status == "complete"
+    )
 
 
 def test_a_law_that_fails() -> None:
@@ -447,7 +456,7 @@ def test_a_progress_callback_that_fails() -> None:
         raise LookupError(f"{done} of {total}")
 
     with pytest.raises(LookupError, match="of 200000"):
-        fm.importance.expect(slow, LAW, n=200_000, rng=0, progress=report)
+        fm.importance.expect(slow, LAW, n=200_000, rng=0, plan=fm.Plan(progress=report))
 
 
 def test_values_that_overflow() -> None:

@@ -70,14 +70,14 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
 ) -> None:
     whole = expect(f, law, **given)
     for n in (1, 3, 7):
-        parts = [expect(f, law, **given, part=(i, n)) for i in range(n)]
+        parts = [expect(f, law, **given, plan=fm.Plan(part=(i, n))) for i in range(n)]
         assert_same(fm.merge(parts[::-1]).estimate(), whole)
     pairs = [parts[i].merge(parts[j]) for i, j in ((0, 4), (5, 2), (1, 3))]
     assert_same(fm.merge([*pairs, parts[6]]).estimate(), whole)
     with ThreadPoolExecutor(2) as executor:
         for how in ("auto", "whole", "points"):
-            assert_same(expect(f, law, **given, executor=executor, shards=how), whole)
-    made = expect(f, law, **given, part=(1, 3), store=tmp_path)
+            assert_same(expect(f, law, **given, plan=executor, shards=how), whole)
+    made = expect(f, law, **given, plan=fm.Plan(store=tmp_path, part=(1, 3)))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.warns(FermiacWarning, match=f"of {made.n_blocks} blocks are missing: 0, 1"):
         some = fm.merge(tmp_path)
@@ -86,7 +86,7 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
     assert partial.status == "interrupted"
     assert partial.n_evals < whole.n_evals
     assert np.all(np.abs(partial.mean - whole.mean) < 6 * partial.stderr)
-    assert_same(expect(f, law, **given, store=tmp_path), whole)
+    assert_same(expect(f, law, **given, plan=fm.Plan(store=tmp_path)), whole)
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
     assert_same(fm.merge(tmp_path).estimate(), whole)
 
@@ -96,8 +96,8 @@ def test_processes() -> None:
     given: dict[str, Any] = {"shards": "whole"}
     factory = fm.targets.factory("worker_targets:make_moments", 1.0)
     with spawned(2) as executor:
-        assert_same(expect(f, executor=executor, **given), expect(f))
-        made_there = expect(f, executor=executor, target_factory=factory, **given)
+        assert_same(expect(f, plan=executor, **given), expect(f))
+        made_there = expect(f, plan=executor, target_factory=factory, **given)
     assert_same(made_there, expect(f))
 
 
@@ -110,7 +110,7 @@ def test_the_memory_of_the_driver_does_not_grow_with_the_blocks() -> None:
         given: dict[str, Any] = {"method": "mc", "shards": "whole", "n": n_blocks * 4096}
         with ThreadPoolExecutor(1) as executor:
             tracemalloc.start()
-            e = expect(f, NORMAL, executor=executor, **given)
+            e = expect(f, NORMAL, plan=executor, **given)
             most = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert e.n_evals == n_blocks * 4096
@@ -133,9 +133,9 @@ def test_the_sum_of_points_is_that_of_the_call(tmp_path: Path) -> None:
     assert sum(counts) == N == whole.n_evals
     counts.clear()
     for i in range(3):
-        expect(counted, check=False, part=(i, 3), store=tmp_path)
+        expect(counted, check=False, plan=fm.Plan(store=tmp_path, part=(i, 3)))
     assert sum(counts) == N
-    assert_same(expect(counted, check=False, store=tmp_path), whole)
+    assert_same(expect(counted, check=False, plan=fm.Plan(store=tmp_path)), whole)
     assert sum(counts) == N
 
 
@@ -145,11 +145,11 @@ def test_an_interrupted_call_has_the_blocks_so_far(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        expect(store=tmp_path, progress=stop)
+        expect(plan=fm.Plan(store=tmp_path, progress=stop))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert 0.4 * N < partial.n_evals < N
-    assert_same(expect(store=tmp_path), expect())
+    assert_same(expect(plan=fm.Plan(store=tmp_path)), expect())
 
 
 @pytest.mark.parametrize(
@@ -169,18 +169,18 @@ def test_what_cannot_be_cut_is_refused(given: dict[str, Any], match: str) -> Non
 
 
 def test_other_targets_laws_and_parts_are_refused(tmp_path: Path) -> None:
-    part = expect(part=(0, 2), store=tmp_path)
+    part = expect(plan=fm.Plan(store=tmp_path, part=(0, 2)))
     for other in (
         {"f": lambda x: x[:, 0]},
         {"law": fm.distributions.MultivariateNormal(np.ones(2), np.eye(2))},
         {"n": N + 1},
     ):
         with pytest.raises(CheckpointError, match="belongs to another call"):
-            expect(**other, part=(0, 2), store=tmp_path)
+            expect(**other, plan=fm.Plan(store=tmp_path, part=(0, 2)))
     with pytest.raises(ArgumentError, match="two parts hold block 0"):
         part.merge(part)
     with pytest.raises(ArgumentError, match="another call"):
-        part.merge(expect(part=(1, 2), rng=4))
+        part.merge(expect(plan=fm.Plan(part=(1, 2)), rng=4))
     with pytest.warns(FermiacWarning, match="8 of 9 blocks are missing"):
         alone = fm.merge(sorted(tmp_path.iterdir())[:1])
     with pytest.raises(ArgumentError, match="merge all files"):
@@ -195,11 +195,11 @@ def test_a_block_with_other_outputs_is_refused() -> None:
         return x[:, :1] if calls[0] < 45_000 else x
 
     with pytest.raises(TargetError):
-        expect(changes, part=(0, 1), check=False)
+        expect(changes, plan=fm.Plan(part=(0, 1)), check=False)
 
 
 def test_damaged_words_are_refused(tmp_path: Path) -> None:
-    part = expect(part=(0, 1), n=20_000)
+    part = expect(plan=fm.Plan(part=(0, 1)), n=20_000)
     rng = np.random.default_rng(0)
     for name in ("_prepared", "_words"):
         words = getattr(part, name)

@@ -58,7 +58,12 @@ def test_errors_are_calibrated(d: int, n: int, rho: float, more: Any) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             z = fm.importance.bridge(
-                chains(seed, n, d, rho), normal, rng=seed, check=False, progress=False, **more
+                chains(seed, n, d, rho),
+                normal,
+                rng=seed,
+                check=False,
+                plan=fm.Plan(progress=False),
+                **more,
             )
         pulls.append((z.log_evidence - d / 2 * LOG_2PI) / z.log_evidence_stderr)
     assert 0.90 <= np.mean(np.abs(pulls) < 2) <= 0.99
@@ -126,7 +131,9 @@ def test_the_seed_and_threads(thread_counts: tuple[int, ...]) -> None:
     target = fm.targets.gaussian(np.zeros(3), np.eye(3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        runs = [fm.importance.bridge(x, target, rng=4, n_threads=t) for t in thread_counts]
+        runs = [
+            fm.importance.bridge(x, target, rng=4, plan=fm.Plan(n_threads=t)) for t in thread_counts
+        ]
         other = fm.importance.bridge(x, target, rng=5)
     assert len({z.log_evidence for z in runs}) == 1
     assert len({z.log_evidence_stderr for z in runs}) == 1
@@ -168,7 +175,7 @@ def test_an_executor_changes_no_bit() -> None:
 
     x = chains(8, 800, 2, 0.3)
     with ThreadPoolExecutor(2) as pool:
-        a = fm.importance.bridge(x, normal, rng=1, executor=pool)
+        a = fm.importance.bridge(x, normal, rng=1, plan=pool)
     assert a.log_evidence == fm.importance.bridge(x, normal, rng=1).log_evidence
 
 

@@ -141,7 +141,9 @@ def test_threads_and_forms_of_targets_give_the_same_bits() -> None:
     law = d.Uniform(np.zeros(3), np.ones(3))
     built_in = fm.targets.g_function([0.0, 1.0, 4.5])
     runs = [
-        expect(target, law, n=20_000, points="sobol", rng=4, n_threads=threads, **more)
+        expect(
+            target, law, n=20_000, points="sobol", rng=4, plan=fm.Plan(n_threads=threads), **more
+        )
         for more in ({}, {"method": "mc"}, {"rtol": 1e-2, "n_replicates": 9})
         for target, threads in (
             (built_in, 1),

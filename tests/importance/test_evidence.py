@@ -132,7 +132,8 @@ def test_threads_do_not_change_a_bit(scheme: str, thread_counts: tuple[int, ...]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fm.errors.WeightWarning)
         runs = [
-            run_evidence(target, n=30_000, rng=5, scheme=scheme, n_threads=t) for t in thread_counts
+            run_evidence(target, n=30_000, rng=5, scheme=scheme, plan=fm.Plan(n_threads=t))
+            for t in thread_counts
         ]
     for z in runs[1:]:
         assert z.log_evidence == runs[0].log_evidence
@@ -163,7 +164,7 @@ class _Laplace(fm.distributions.Law):
 
 def test_a_law_in_python(thread_counts: tuple[int, ...]) -> None:
     target = Target(lambda x: -0.5 * (x[:, 0] - 3) ** 2, _Laplace(), LOG_2PI / 2)
-    runs = [run_evidence(target, n=20_000, rng=2, n_threads=t) for t in thread_counts]
+    runs = [run_evidence(target, n=20_000, rng=2, plan=fm.Plan(n_threads=t)) for t in thread_counts]
     assert abs(pull(target, runs[0])) < 5
     assert len({z.log_evidence for z in runs}) == 1
 

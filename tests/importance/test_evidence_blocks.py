@@ -66,14 +66,14 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
 ) -> None:
     whole = evidence(f, law, **given)
     for n in (1, 3, 7):
-        parts = [evidence(f, law, **given, part=(i, n)) for i in range(n)]
+        parts = [evidence(f, law, **given, plan=fm.Plan(part=(i, n))) for i in range(n)]
         assert_same(fm.merge(parts[::-1]).evidence(), whole)
     pairs = [parts[i].merge(parts[j]) for i, j in ((0, 4), (5, 2), (1, 3))]
     assert_same(fm.merge([*pairs, parts[6]]).evidence(), whole)
     with ThreadPoolExecutor(2) as executor:
         for how in ("auto", "whole", "points"):
-            assert_same(evidence(f, law, **given, executor=executor, shards=how), whole)
-    made = evidence(f, law, **given, part=(1, 3), store=tmp_path)
+            assert_same(evidence(f, law, **given, plan=executor, shards=how), whole)
+    made = evidence(f, law, **given, plan=fm.Plan(store=tmp_path, part=(1, 3)))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.warns(FermiacWarning, match=f"of {made.n_blocks} blocks are missing: 0, 1"):
         some = fm.merge(tmp_path)
@@ -83,7 +83,7 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
     assert partial.n_evals < whole.n_evals
     error = np.hypot(partial.log_evidence_stderr, whole.log_evidence_stderr)
     assert abs(partial.log_evidence - whole.log_evidence) < 6 * error
-    assert_same(evidence(f, law, **given, store=tmp_path), whole)
+    assert_same(evidence(f, law, **given, plan=fm.Plan(store=tmp_path)), whole)
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
     assert_same(fm.merge(tmp_path).evidence(), whole)
 
@@ -93,10 +93,8 @@ def test_processes() -> None:
     factory = fm.targets.factory("worker_targets:make_gaussian")
     local = evidence(f, n=20_000)
     with spawned(2) as executor:
-        assert_same(evidence(f, n=20_000, executor=executor, shards="whole"), local)
-        made_there = evidence(
-            f, n=20_000, executor=executor, shards="whole", target_factory=factory
-        )
+        assert_same(evidence(f, n=20_000, plan=executor, shards="whole"), local)
+        made_there = evidence(f, n=20_000, plan=executor, shards="whole", target_factory=factory)
     assert_same(made_there, local)
 
 
@@ -111,9 +109,9 @@ def test_each_point_is_evaluated_once(tmp_path: Path) -> None:
     assert sum(counts) == N == whole.n_evals
     counts.clear()
     for i in range(3):
-        evidence(counted, check=False, part=(i, 3), store=tmp_path)
+        evidence(counted, check=False, plan=fm.Plan(store=tmp_path, part=(i, 3)))
     assert sum(counts) == N
-    assert_same(evidence(counted, check=False, store=tmp_path), whole)
+    assert_same(evidence(counted, check=False, plan=fm.Plan(store=tmp_path)), whole)
     assert sum(counts) == N
 
 
@@ -123,11 +121,11 @@ def test_an_interrupted_call_has_the_blocks_so_far(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        evidence(store=tmp_path, progress=stop)
+        evidence(plan=fm.Plan(store=tmp_path, progress=stop))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert 0.4 * N < partial.n_evals < N
-    assert_same(evidence(store=tmp_path), evidence())
+    assert_same(evidence(plan=fm.Plan(store=tmp_path)), evidence())
 
 
 def test_parts_have_independent_errors_that_hold() -> None:
@@ -138,7 +136,7 @@ def test_parts_have_independent_errors_that_hold() -> None:
     for seed in range(100):
         part = fm.importance.evidence(
             lambda x: -2.0 * (x[:, 0] - 1) ** 2, law, n=30_000, scheme="snis", rng=1000 + seed,
-            part=(0, 2), check=False,
+            plan=fm.Plan(part=(0, 2)), check=False,
         )  # fmt: skip
         with pytest.warns(FermiacWarning, match="blocks are missing"):
             z = part.evidence()
@@ -165,24 +163,26 @@ def test_what_cannot_be_cut_is_refused(given: dict[str, Any], match: str) -> Non
 
 
 def test_other_targets_laws_and_parts_are_refused(tmp_path: Path) -> None:
-    part = evidence(part=(0, 2), store=tmp_path)
+    part = evidence(plan=fm.Plan(store=tmp_path, part=(0, 2)))
     for other in (
         {"f": lambda x: x[:, 0]},
         {"law": fm.distributions.MultivariateNormal(np.ones(2), 9 * np.eye(2))},
         {"n": N + 1},
     ):
         with pytest.raises(CheckpointError, match="belongs to another call"):
-            evidence(**other, part=(0, 2), store=tmp_path)
+            evidence(**other, plan=fm.Plan(store=tmp_path, part=(0, 2)))
     with pytest.raises(ArgumentError, match="two parts hold block 0"):
         part.merge(part)
     with pytest.raises(ArgumentError, match="another call"):
-        part.merge(evidence(part=(1, 2), rng=4))
+        part.merge(evidence(plan=fm.Plan(part=(1, 2)), rng=4))
     with pytest.raises(ArgumentError, match="parts of one call are needed"):
-        part.merge(fm.importance.expect(lambda x: x[:, 0], LAW, n=20_000, rng=3, part=(0, 1)))
+        part.merge(
+            fm.importance.expect(lambda x: x[:, 0], LAW, n=20_000, rng=3, plan=fm.Plan(part=(0, 1)))
+        )
 
 
 def test_damaged_words_are_refused() -> None:
-    part = evidence(part=(0, 1), n=20_000)
+    part = evidence(plan=fm.Plan(part=(0, 1)), n=20_000)
     rng = np.random.default_rng(0)
     for name in ("_prepared", "_words"):
         words = getattr(part, name)

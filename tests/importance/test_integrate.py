@@ -312,7 +312,7 @@ def test_threads_do_not_change_the_result(method: str, thread_counts: tuple[int,
     first = None
     for n_threads in thread_counts:
         e = fm.importance.integrate(
-            f, (0, 1), dim=3, n=60_000, method=method, rng=4, n_threads=n_threads
+            f, (0, 1), dim=3, n=60_000, method=method, rng=4, plan=fm.Plan(n_threads=n_threads)
         )
         first = first or e
         assert e.mean == first.mean
@@ -324,9 +324,7 @@ def test_forms_give_the_same_bits() -> None:
     built_in = fm.importance.integrate(f, (0, 1), dim=3, n=30_000, rng=4)
     batched = fm.importance.integrate(lambda x: f(x), (0, 1), dim=3, n=30_000, rng=4)
     with ThreadPoolExecutor(2) as pool:
-        shared = fm.importance.integrate(
-            lambda x: f(x), (0, 1), dim=3, n=30_000, rng=4, executor=pool
-        )
+        shared = fm.importance.integrate(lambda x: f(x), (0, 1), dim=3, n=30_000, rng=4, plan=pool)
     assert built_in.mean == batched.mean == shared.mean
     assert built_in.stderr == batched.stderr == shared.stderr
 

@@ -31,7 +31,12 @@ def test_progress_is_reported() -> None:
         return f(x)
 
     fm.importance.expect(
-        slow, LAW, n=300_000, method="mc", rng=0, progress=lambda *state: seen.append(state)
+        slow,
+        LAW,
+        n=300_000,
+        method="mc",
+        rng=0,
+        plan=fm.Plan(progress=lambda *state: seen.append(state)),
     )
     assert seen
     assert all(total == 300_000 and 0 <= done <= total for done, total in seen)
@@ -91,8 +96,7 @@ def test_an_interrupt_that_does_not_cease_keeps_the_final_stage() -> None:
             n_components=4,
             n_stages=1,
             rng=0,
-            n_threads=1,
-            progress=stop,
+            plan=fm.Plan(n_threads=1, progress=stop),
         )
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert 0.6 * n < partial.n_evals < n
@@ -123,5 +127,10 @@ def test_an_interrupt_of_the_last_report_hands_out_the_whole_result(verb: str) -
 
 def test_progress_of_an_evidence_is_reported() -> None:
     seen: list[tuple[int, int]] = []
-    run_evidence(small(), n=5000, rng=0, progress=lambda done, total: seen.append((done, total)))
+    run_evidence(
+        small(),
+        n=5000,
+        rng=0,
+        plan=fm.Plan(progress=lambda done, total: seen.append((done, total))),
+    )
     assert seen[-1] == (5000, 5000)

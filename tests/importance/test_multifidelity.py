@@ -207,9 +207,11 @@ def test_all_forms_and_threads_give_the_same_bits(
     make: Make, thread_counts: tuple[int, ...]
 ) -> None:
     cheap = lambda x: moments(x) + 0.1 * np.sin(x[:, :1])  # noqa: E731
-    m = multifidelity([moments, cheap], law(), 300, [1.0, 0.1], rng=5, n_threads=1)
+    m = multifidelity([moments, cheap], law(), 300, [1.0, 0.1], rng=5, plan=fm.Plan(n_threads=1))
     for n_threads in thread_counts:
-        again = multifidelity([make(), cheap], law(), 300, [1.0, 0.1], rng=5, n_threads=n_threads)
+        again = multifidelity(
+            [make(), cheap], law(), 300, [1.0, 0.1], rng=5, plan=fm.Plan(n_threads=n_threads)
+        )
         np.testing.assert_array_equal(again.mean, m.mean)
         np.testing.assert_array_equal(again.cov, m.cov)
 
@@ -218,7 +220,7 @@ def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     m = multifidelity(MODELS, UNIT, 300, COSTS, rng=7)
     with ThreadPoolExecutor(2) as pool:
-        shared = multifidelity(MODELS, UNIT, 300, COSTS, rng=7, executor=pool)
+        shared = multifidelity(MODELS, UNIT, 300, COSTS, rng=7, plan=pool)
     calls = 0
 
     def dies(x: Array) -> Array:

@@ -177,7 +177,7 @@ def test_sobol_points_are_the_same_on_executors_and_after_a_kill(tmp_path: Path)
     f = level(PAYOFFS["european"])
     whole = multilevel(f, 0.1, points="sobol", rng=3)
     with ThreadPoolExecutor(2) as pool:
-        other = multilevel(f, 0.1, points="sobol", rng=3, executor=pool)
+        other = multilevel(f, 0.1, points="sobol", rng=3, plan=pool)
     assert other.mean == whole.mean
     calls = 0
 
@@ -252,7 +252,7 @@ def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
     f = geometric(1.0, 1.5)
     m = multilevel(f, 0.01, rng=3)
     with ThreadPoolExecutor(2) as pool:
-        shared = multilevel(f, 0.01, rng=3, executor=pool)
+        shared = multilevel(f, 0.01, rng=3, plan=pool)
     calls = 0
 
     def dies(l: int, n: int, stream: Stream) -> Any:  # noqa: E741

@@ -103,7 +103,7 @@ def test_a_smooth_integrand_gains_and_its_errors_hold() -> None:
 def test_threads_and_forms_give_the_same_bits(thread_counts: tuple[int, ...]) -> None:
     built_in = fm.targets.genz("gaussian", np.full(3, 2.0), np.full(3, 0.5))
     means = {
-        float(integrate(f, (0, 1), dim=3, n=30_000, n_threads=n).mean)
+        float(integrate(f, (0, 1), dim=3, n=30_000, plan=fm.Plan(n_threads=n)).mean)
         for n in thread_counts
         for f in (built_in, lambda x: built_in(x))
     }

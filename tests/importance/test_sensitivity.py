@@ -282,9 +282,9 @@ def test_importance_sampling_by_name() -> None:
 def test_all_forms_and_threads_give_the_same_bits(
     make: Make, thread_counts: tuple[int, ...]
 ) -> None:
-    s = sobol_indices(moments, law(), 4_000, rng=5, n_threads=1)
+    s = sobol_indices(moments, law(), 4_000, rng=5, plan=fm.Plan(n_threads=1))
     for n_threads in thread_counts:
-        again = sobol_indices(make(), law(), 4_000, rng=5, n_threads=n_threads)
+        again = sobol_indices(make(), law(), 4_000, rng=5, plan=fm.Plan(n_threads=n_threads))
         np.testing.assert_array_equal(again.first_order, s.first_order)
         np.testing.assert_array_equal(again.total_order_cov, s.total_order_cov)
 
@@ -293,7 +293,7 @@ def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     s = sobol_indices(ISHIGAMI, CUBE, 25_000, rng=7)
     with ThreadPoolExecutor(2) as pool:
-        shared = sobol_indices(ISHIGAMI, CUBE, 25_000, rng=7, executor=pool)
+        shared = sobol_indices(ISHIGAMI, CUBE, 25_000, rng=7, plan=pool)
     np.testing.assert_array_equal(shared.total_order, s.total_order)
 
     calls = 0

@@ -19,7 +19,9 @@ def told(law: fm.distributions.Law, kernel: object, seed: int, **how: object) ->
     """The warnings about a bias, of a run of 4 chains."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        s = fm.mcmc.sample(law, kernel=kernel, n_draws=2000, rng=seed, n_threads=1, **how)
+        s = fm.mcmc.sample(
+            law, kernel=kernel, n_draws=2000, rng=seed, plan=fm.Plan(n_threads=1), **how
+        )
     return [text for text in s.warnings if "biased by the step size" in text]
 
 

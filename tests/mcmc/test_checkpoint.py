@@ -55,7 +55,7 @@ SCRIPT = """
         rng=5,
         checkpoint=fm.Checkpoint(folder + "/state", every=1e-9),
         path=folder + "/draws" if path == "path" else None,
-        progress=False,
+        plan=fm.Plan(progress=False),
     ).save(folder + "/result")
 """
 
@@ -139,7 +139,7 @@ def test_a_run_is_made_longer(tmp_path: Path) -> None:
     for i, path in enumerate((None, tmp_path / "draws")):
         kept = tmp_path / f"state{i}"
         assert_same(run(n_draws=15), run(n_draws=15, checkpoint=kept, path=path))
-        longer = run(n_draws=40, checkpoint=kept, path=path, n_threads=3)
+        longer = run(n_draws=40, checkpoint=kept, path=path, plan=fm.Plan(n_threads=3))
         assert_same(run(), longer)
         with pytest.raises(CheckpointError, match="more than the 70 of this call"):
             run(n_draws=10, checkpoint=kept, path=path)
@@ -253,5 +253,5 @@ def test_a_builtin_run_that_is_stopped_by_the_clock(tmp_path: Path) -> None:
     given: dict[str, Any] = {"target": builtin_density(), "n_draws": 30_000}
     for _ in range(3):
         with suppress(BudgetExhausted):
-            run(max_time=0.02, checkpoint=tmp_path / "state", **given)
+            run(plan=fm.Plan(max_time=0.02), checkpoint=tmp_path / "state", **given)
     assert_same(run(**given), run(checkpoint=tmp_path / "state", **given))

@@ -85,7 +85,7 @@ def test_threads_and_drivers_change_nothing() -> None:
     reference = sample()
     for who, threads in (("lock", 1), ("free", 2), ("free", 1)):
         with driver(who):
-            assert_same(reference, sample(n_threads=threads))
+            assert_same(reference, sample(plan=fm.Plan(n_threads=threads)))
     assert_same(reference, fm.mcmc.extend(sample(n_draws=11), 19))
 
 
@@ -144,7 +144,7 @@ def test_superchains_share_their_starts(init: Any) -> None:
     assert np.allclose(x[:, 0], x[:, 1], atol=1e-5)
     assert len(np.unique(x[:, 0, 0])) == 4
     if init is None:
-        parts = [starts(n_superchains=4, pool=False, part=(i, 2)) for i in (0, 1)]
+        parts = [starts(n_superchains=4, pool=False, plan=fm.Plan(part=(i, 2))) for i in (0, 1)]
         both = np.sort(np.concatenate(parts), axis=0)
         assert np.allclose(both, np.sort(x.reshape(8, DIM), axis=0), atol=1e-5)
 

@@ -491,7 +491,14 @@ def test_a_run_that_is_resumed_or_cut_in_parts_gives_the_same_bits(tmp_path: Pat
     assert copy.kernels == kernel.kernels
     assert copy.kernels != other.kernels
     parts = [
-        mcmc.sample(None, 10, n_draws=1000, pool=False, part=(i, 2), **{**settings, "kernel": copy})
+        mcmc.sample(
+            None,
+            10,
+            n_draws=1000,
+            pool=False,
+            plan=fm.Plan(part=(i, 2)),
+            **{**settings, "kernel": copy},
+        )
         for i in range(2)
     ]
     np.testing.assert_array_equal(fm.merge(parts).draws, alone.draws)
@@ -564,7 +571,7 @@ def test_long_runs_of_draws_on_the_spot_hear_a_signal() -> None:
     with pytest.raises(Stop):
         mcmc.sample(
             None, 10, kernel=kernel, init=START, n_warmup=0, n_draws=10_000, thin=10**6,
-            n_chains=2, rng=0, progress=progress,
+            n_chains=2, rng=0, plan=fm.Plan(progress=progress),
         )  # fmt: skip
     assert len(reports) == 1  # and all 2e10 transitions would take an hour
 

@@ -54,7 +54,7 @@ def test_it_ends_alike_for_all_drivers_and_threads(
     whole: fm.mcmc.Chains, name: str, n_threads: int
 ) -> None:
     with driver(name):
-        assert_same(whole, sample(n_threads=n_threads, keep_warmup=True))
+        assert_same(whole, sample(plan=fm.Plan(n_threads=n_threads), keep_warmup=True))
 
 
 def test_it_is_resumed_and_extended(whole: fm.mcmc.Chains, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_chains_that_disagree_take_the_whole_warm_up() -> None:
 
 def test_a_warm_up_without_a_draw_may_run_out_of_time() -> None:
     with pytest.raises(BudgetExhausted):
-        sample(max_time=1e-9)
+        sample(plan=fm.Plan(max_time=1e-9))
 
 
 def metric_of(cov: Any) -> np.ndarray[Any, Any]:

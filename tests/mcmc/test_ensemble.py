@@ -71,7 +71,13 @@ def test_forms_of_targets_and_drivers_give_the_same_chain(make: Any, kernel: str
 
     def run(target: Any, driver: str = "auto", n_threads: int = 1) -> Any:
         return draws(
-            KERNELS[kernel], target, x0, 20, n_points=400, driver=driver, n_threads=n_threads
+            KERNELS[kernel],
+            target,
+            x0,
+            20,
+            n_points=400,
+            driver=driver,
+            plan=fm.Plan(n_threads=n_threads),
         )
 
     target = make()

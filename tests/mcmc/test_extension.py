@@ -23,7 +23,7 @@ def whole() -> fm.mcmc.Chains:
 def test_a_run_goes_on(whole: fm.mcmc.Chains) -> None:
     first = run(n_draws=40, keep_warmup=True)
     second = fm.mcmc.extend(first, 30)
-    third = fm.mcmc.extend(second, 20, n_threads=3)
+    third = fm.mcmc.extend(second, 20, plan=fm.Plan(n_threads=3))
     assert_same(whole, third)
     assert third.n_evals == whole.n_evals
     assert third.settings["n_draws"] == 90

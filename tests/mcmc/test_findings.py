@@ -103,7 +103,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
 def drawn(target: Any, seed: int, **how: Any) -> fm.mcmc.Chains:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FermiacWarning)
-        return fm.mcmc.sample(target, rng=seed, n_threads=1, **how)
+        return fm.mcmc.sample(target, rng=seed, plan=fm.Plan(n_threads=1), **how)
 
 
 @pytest.mark.parametrize("name", ["native NaN", "NaN"])

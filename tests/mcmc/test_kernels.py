@@ -72,7 +72,7 @@ def test_a_run_has_one_result(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     for threads, who in ((1, "lock"), (3, "free"), (2, "auto")):
         if who != "free" or "Gibbs" not in name:  # a draw in Python has its thread
             with driver(who):
-                assert_same(whole, run(kernel, n_threads=threads))
+                assert_same(whole, run(kernel, plan=fm.Plan(n_threads=threads)))
     assert_same(whole, M.extend(run(kernel, n_draws=13), 7))
     # Stopped in the middle of whatever it does, written, and read again.
     target, calls, limit = fm.targets.law_density(LAW), 0, 0

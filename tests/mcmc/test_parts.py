@@ -50,7 +50,7 @@ def test_the_same_bits_by_parts(kernel: Any, init: Any) -> None:
     settings = {"kernel": kernel, "init": given, "keep_warmup": True}
     whole = run(**settings)
     for n in (1, 2, 6):
-        parts = [run(**settings, part=(i, n)) for i in range(n)]
+        parts = [run(**settings, plan=fm.Plan(part=(i, n))) for i in range(n)]
         assert same(fm.merge(parts), whole)
         assert same(fm.merge(parts[::-1]), whole)
     assert parts[2].draws.shape == (1, 40, 2)
@@ -72,38 +72,38 @@ def test_the_same_bits_on_workers() -> None:
     whole = run()
     for n in (1, 2, 8):
         with ThreadPoolExecutor(n) as threads:
-            assert same(run(executor=threads), whole)
-            assert same(run(executor=fm.executor.Sharded(threads, rows=4)), whole)
-            assert same(run(executor=threads, shards="points"), whole)
+            assert same(run(plan=threads), whole)
+            assert same(run(plan=fm.executor.Sharded(threads, rows=4)), whole)
+            assert same(run(plan=threads, shards="points"), whole)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        assert same(run(executor=pool), whole)
+        assert same(run(plan=pool), whole)
         with pytest.raises(ArgumentError, match="cannot be continued"):
-            fm.mcmc.extend(run(executor=pool), 10)
+            fm.mcmc.extend(run(plan=pool), 10)
 
 
 def test_chains_that_adapt_together_stay_together() -> None:
     whole = run(pool=True)
     with ThreadPoolExecutor(2) as threads:
-        assert same(run(pool=True, executor=threads), whole)
+        assert same(run(pool=True, plan=threads), whole)
 
 
 def test_the_same_bits_from_a_store(tmp_path: Path) -> None:
     whole = run()
     store = tmp_path / "store"
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(store=store, progress=targets.interrupts_after(2))
+        run(plan=fm.Plan(store=store, progress=targets.interrupts_after(2)))
     assert caught.value.partial_result.status == "interrupted"  # type: ignore[attr-defined]
     n = len(list(store.iterdir()))
     assert 0 < n < 6
     with pytest.warns(FermiacWarning, match="of 6 chains are missing"):
         assert len(fm.merge(store).draws) == n
     with ThreadPoolExecutor(2) as threads:
-        assert same(run(store=store, executor=threads), whole)
+        assert same(run(plan=fm.Plan(executor=threads, store=store)), whole)
     assert same(fm.merge(store), whole)
     with pytest.raises(CheckpointError, match="belongs to another call"):
-        run(store=store, n_draws=41)
+        run(plan=fm.Plan(store=store), n_draws=41)
     for i in range(4):
-        run(store=tmp_path / "array", part=(i, 4))
+        run(plan=fm.Plan(store=tmp_path / "array", part=(i, 4)))
     assert same(fm.merge(tmp_path / "array"), whole)
 
 
@@ -117,7 +117,7 @@ def test_warnings_are_about_all_chains() -> None:
     }  # fmt: skip
     with pytest.warns(ConvergenceWarning) as local:
         whole = fm.mcmc.sample(apart, 2, **settings)
-    parts = [fm.mcmc.sample(apart, 2, **settings, part=(i, 4)) for i in range(4)]
+    parts = [fm.mcmc.sample(apart, 2, **settings, plan=fm.Plan(part=(i, 4))) for i in range(4)]
     with pytest.warns(ConvergenceWarning) as joined:
         merged = fm.merge(parts)
     assert merged.warnings == whole.warnings
@@ -145,11 +145,11 @@ def test_hostile_arguments(given: dict[str, Any], message: str) -> None:
 
 
 def test_parts_that_do_not_fit() -> None:
-    part = run(part=(0, 2))
+    part = run(plan=fm.Plan(part=(0, 2)))
     with pytest.raises(ArgumentError, match="both hold chain 0"):
-        part.merge(run(part=(0, 3)))
+        part.merge(run(plan=fm.Plan(part=(0, 3))))
     with pytest.raises(ArgumentError, match="the draws of part 1"):
-        part.merge(run(part=(1, 2), n_draws=30))
+        part.merge(run(plan=fm.Plan(part=(1, 2)), n_draws=30))
     with pytest.raises(ArgumentError, match="merge"):
         part.merge(3)
     other = run(rng=4)

@@ -63,14 +63,14 @@ def test_threads_and_drivers_change_nothing(
     whole: fm.mcmc.Chains, name: str, n_threads: int
 ) -> None:
     with driver(name):
-        assert_same(whole, run(n_threads=n_threads))
+        assert_same(whole, run(plan=fm.Plan(n_threads=n_threads)))
 
 
 def test_the_checks_use_the_threads_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     monkeypatch.setattr(run_module, "findings", lambda _: seen.append(fm.get_num_threads()) or [])
     for n in (1, 3):
-        fm.mcmc.sample(LAW, n_draws=50, rng=0, n_threads=n)
+        fm.mcmc.sample(LAW, n_draws=50, rng=0, plan=fm.Plan(n_threads=n))
     assert seen == [1, 3]
 
 
@@ -78,7 +78,7 @@ def test_the_checks_use_the_threads_of_the_run(monkeypatch: pytest.MonkeyPatch) 
 def test_all_forms_of_a_target(make: Any) -> None:
     target = make()
     one = run(target, n_chains=3)
-    assert_same(one, run(target, n_chains=3, n_threads=3))
+    assert_same(one, run(target, n_chains=3, plan=fm.Plan(n_threads=3)))
     # Other roundings make other paths in the end, but not at once.
     first = run(builtin_density(), n_chains=3, n_warmup=0, n_draws=10)
     np.testing.assert_allclose(run(target, n_chains=3, n_warmup=0, n_draws=10).draws, first.draws)
@@ -94,9 +94,9 @@ def test_chains_do_not_know_of_each_other_without_pooling(init: Any) -> None:
 
 def test_what_is_kept_and_shown_changes_nothing(whole: fm.mcmc.Chains, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    assert_same(whole, run(progress=lambda done, total: seen.append((done, total))))
+    assert_same(whole, run(plan=fm.Plan(progress=lambda done, total: seen.append((done, total)))))
     assert seen[-1] == (840, 840)
-    assert_same(whole, run(progress=True))
+    assert_same(whole, run(plan=fm.Plan(progress=True)))
     plain = run(keep_gradients=False, keep_state=False)
     assert plain.gradients is None
     np.testing.assert_array_equal(whole.draws, plain.draws)
@@ -113,7 +113,7 @@ def test_what_is_kept_and_shown_changes_nothing(whole: fm.mcmc.Chains, tmp_path:
     assert opened.warmup_draws is not None
     np.testing.assert_array_equal(opened.warmup_draws, warm.warmup_draws)
     np.testing.assert_array_equal(opened.warmup_stats["step_size"], warm.warmup_stats["step_size"])
-    assert_same(whole, run(max_time=1e6))
+    assert_same(whole, run(plan=fm.Plan(max_time=1e6)))
 
 
 def test_runs_without_warmup_and_of_one_draw() -> None:
@@ -148,7 +148,7 @@ def test_draws_are_constrained() -> None:
     assert abs(start.draws - [2.0, 0.0, 0.5]).max() < 2.0
     with pytest.raises(ArgumentError, match="coordinate"):
         run(law, init=np.array([-2.0, 0.0, 0.5]), **given)
-    assert_same(run(law, init=law, **given), run(law, init=law, n_threads=3, **given))
+    assert_same(run(law, init=law, **given), run(law, init=law, plan=fm.Plan(n_threads=3), **given))
 
 
 def test_a_simplex_has_more_coordinates_than_its_chains(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_time_may_end_a_run(whole: fm.mcmc.Chains) -> None:
     for limit in (0.2, 2.0, 20.0):  # a busy machine has no draws so soon
         with warnings.catch_warnings(record=True) as caught, suppress(BudgetExhausted):
             warnings.simplefilter("always")
-            s = run(n_draws=10**7, max_time=limit)
+            s = run(n_draws=10**7, plan=fm.Plan(max_time=limit))
             break
     assert s.draws.shape[1] < 10**7
     assert s.status == "interrupted"
@@ -192,7 +192,7 @@ def test_time_may_end_a_run(whole: fm.mcmc.Chains) -> None:
     assert [w.message.args[0] for w in caught] == list(s.warnings)
     assert begins_like(s, whole)
     with pytest.raises(BudgetExhausted, match="transitions of warm-up"):
-        run(n_warmup=10**7, max_time=0.05)
+        run(n_warmup=10**7, plan=fm.Plan(max_time=0.05))
 
 
 def test_ctrl_c_gives_what_there_is(whole: fm.mcmc.Chains) -> None:
@@ -201,7 +201,7 @@ def test_ctrl_c_gives_what_there_is(whole: fm.mcmc.Chains) -> None:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(n_draws=10**7, progress=press)
+        run(n_draws=10**7, plan=fm.Plan(progress=press))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert begins_like(partial, whole)
@@ -322,7 +322,7 @@ def test_nan_after_the_warm_up_is_counted() -> None:
     n_holes = [0]
     keywords: Any = {"check_gradient": False, "check": False, "n_draws": 200, "rng": 1}
     with pytest.warns(ConvergenceWarning) as caught:
-        s = fm.mcmc.sample(holed, 2, True, n_warmup=100, progress=False, **keywords)
+        s = fm.mcmc.sample(holed, 2, True, n_warmup=100, plan=fm.Plan(progress=False), **keywords)
     text = next(str(w.message) for w in caught if "NaN" in str(w.message))
     found = re.search(
         r"at (\d+) of (\d+) points after the warm-up .* and at (\d+) it was -inf", text
@@ -380,11 +380,11 @@ def test_workers_of_an_executor() -> None:
     reference = run(python_density())
     with ThreadPoolExecutor(2) as pool:
         shards = fm.executor.Sharded(pool, rows=1)
-        assert_same(reference, run(python_density(), executor=shards))
+        assert_same(reference, run(python_density(), plan=shards))
         gamma = fm.distributions.Gamma(3.0)
         assert_same(
             run(gamma, transforms={0: "log"}),
-            run(gamma, transforms={0: "log"}, executor=shards),
+            run(gamma, transforms={0: "log"}, plan=shards),
         )
 
 

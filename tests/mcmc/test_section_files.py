@@ -71,7 +71,7 @@ def test_a_store_is_filled_by_any_process(tmp_path: Path, threads: Any) -> None:
     first = files(tmp_path)
     assert len(first) > 5 * 5
     check(run(**given), whole)
-    check(run(**given, executor=threads), whole)
+    check(run(**given, plan=threads), whole)
     assert files(tmp_path) == first  # nothing is written again
     check(fm.merge(tmp_path), whole)
     # The content does not depend on the engine, the shards, or what was there.
@@ -79,12 +79,12 @@ def test_a_store_is_filled_by_any_process(tmp_path: Path, threads: Any) -> None:
     gone = random.Random(1).sample(sorted(contents), len(contents) // 2)
     for name in gone:
         (tmp_path / name).unlink()
-    check(run(**given, n_threads=1), whole)
+    check(run(**given, plan=fm.Plan(n_threads=1)), whole)
     assert {name: content(tmp_path / name) for name in contents} == contents
     for name in gone[::2]:
         (tmp_path / name).unlink()
     left = files(tmp_path)
-    check(run(**given, executor=threads), whole)
+    check(run(**given, plan=threads), whole)
     now = files(tmp_path)
     assert {name: now[name] for name in left} == left
     assert {name: content(tmp_path / name) for name in contents} == contents
@@ -96,10 +96,12 @@ def test_workers_write_to_the_store(tmp_path: Path) -> None:
         for n_shards in (1, 3, 16):
             shards = fm.executor.Sharded(pool, rows=max(5 // n_shards, 1))
             store = tmp_path / str(n_shards)
-            check(run(keep_warmup=True, executor=shards, store=store), whole)
+            check(run(keep_warmup=True, plan=fm.Plan(executor=shards, store=store)), whole)
             check(fm.merge(store), whole)
         store = tmp_path / "made"
-        made = run(executor=pool, target_factory="nested_targets:make_slope", store=store)
+        made = run(
+            plan=fm.Plan(executor=pool, store=store), target_factory="nested_targets:make_slope"
+        )
         check(made, run())
 
 
@@ -132,23 +134,23 @@ def test_kernels(kernel: Any, more: dict[str, Any], threads: Any, tmp_path: Path
         return fm.mcmc.sample(targets.bowl, 2, **settings)
 
     whole = call()
-    check(call(store=tmp_path / "here"), whole)
-    check(call(store=tmp_path / "there", executor=threads), whole)
+    check(call(plan=fm.Plan(store=tmp_path / "here")), whole)
+    check(call(plan=fm.Plan(executor=threads, store=tmp_path / "there")), whole)
     names = {"here": files(tmp_path / "here"), "there": files(tmp_path / "there")}
     assert names["here"].keys() == names["there"].keys()
     for path in sorted((tmp_path / "here").iterdir())[::2]:
         path.unlink()
-    check(call(store=tmp_path / "here"), whole)
+    check(call(plan=fm.Plan(store=tmp_path / "here")), whole)
 
 
 def test_targets_in_other_spaces(tmp_path: Path, threads: Any) -> None:
     gamma = fm.distributions.Gamma([3.0, 2.0])
     given: dict[str, Any] = {"transforms": "auto", "rng": 1, "n_draws": 50, "n_warmup": 100}
     whole = fm.mcmc.sample(gamma, **given)
-    check(fm.mcmc.sample(gamma, **given, store=tmp_path), whole)
+    check(fm.mcmc.sample(gamma, **given, plan=fm.Plan(store=tmp_path)), whole)
     for path in sorted(tmp_path.iterdir())[5:]:
         path.unlink()
-    check(fm.mcmc.sample(gamma, **given, store=tmp_path, executor=threads), whole)
+    check(fm.mcmc.sample(gamma, **given, plan=fm.Plan(executor=threads, store=tmp_path)), whole)
     assert fm.merge(tmp_path).draws.min() > 0
 
 
@@ -156,7 +158,7 @@ def test_many_chains_are_in_few_blocks(tmp_path: Path) -> None:
     law = fm.distributions.Normal(np.zeros(2))
     given: dict[str, Any] = {"n_chains": 130, "n_warmup": 10, "n_draws": 20, "rng": 5}
     whole = fm.mcmc.sample(law, **given)
-    check(fm.mcmc.sample(law, **given, store=tmp_path), whole)
+    check(fm.mcmc.sample(law, **given, plan=fm.Plan(store=tmp_path)), whole)
     starts = {name.split("-")[-1] for name in files(tmp_path)}
     assert len(starts) == 44 + 2  # blocks of three chains, the starts, and the result
 
@@ -164,7 +166,7 @@ def test_many_chains_are_in_few_blocks(tmp_path: Path) -> None:
 def test_the_result_can_be_continued(tmp_path: Path) -> None:
     law = fm.distributions.Normal([0.0, 1.0])
     whole = fm.mcmc.sample(law, rng=1, n_draws=200)
-    kept = fm.mcmc.sample(law, rng=1, n_draws=200, store=tmp_path)
+    kept = fm.mcmc.sample(law, rng=1, n_draws=200, plan=fm.Plan(store=tmp_path))
     check(fm.mcmc.extend(kept, 50), fm.mcmc.extend(whole, 50))
 
 
@@ -179,7 +181,7 @@ def test_ctrl_c_keeps_the_finished_sections(tmp_path: Path) -> None:
         store = tmp_path / str(executor is None)
         given = {"rng": 1, "keep_warmup": True, "store": store}
         with pytest.raises(KeyboardInterrupt) as caught:
-            run(slower, **given, executor=executor, progress=stops)
+            run(slower, **given, plan=fm.Plan(executor=executor, progress=stops))
         partial = caught.value.partial_result  # type: ignore[attr-defined]
         assert partial.status == "interrupted"
         made = partial.warmup_draws.shape[1]
@@ -237,7 +239,7 @@ def test_a_kernel_in_python_is_refused(tmp_path: Path) -> None:
             return state, False
 
     with pytest.raises(ArgumentError, match="a part written in Python"):
-        run(kernel=Stays(), store=tmp_path)
+        run(kernel=Stays(), plan=fm.Plan(store=tmp_path))
 
 
 def test_files_of_other_calls_and_damaged_ones(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_files_of_other_calls_and_damaged_ones(tmp_path: Path) -> None:
 
 
 def test_a_store_with_one_section_alone(tmp_path: Path) -> None:
-    run(store=tmp_path, n_draws=20)
+    run(plan=fm.Plan(store=tmp_path), n_draws=20)
     for path in sorted(tmp_path.iterdir())[1:]:
         path.unlink()
     with pytest.raises(CheckpointError, match="an unfinished call"):
@@ -281,10 +283,10 @@ DRIVER = """
 
     if __name__ == "__main__":
         if sys.argv[1] == "here":
-            test.run(test.slow, store=sys.argv[2])
+            test.run(test.slow, plan=fm.Plan(store=sys.argv[2]))
         else:
             with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-                test.run(test.slow, store=sys.argv[2], executor=pool)
+                test.run(test.slow, plan=fm.Plan(executor=pool, store=sys.argv[2]))
 """
 
 
@@ -317,14 +319,14 @@ def test_calls_that_are_killed_again_and_again(where: str, tmp_path: Path) -> No
         kept = now
     assert kills >= 1
     whole = run(slow)
-    check(run(slow, store=store), whole)
+    check(run(slow, plan=fm.Plan(store=store)), whole)
     assert kept.items() <= files(store).items()
     check(fm.merge(store), whole)
 
 
 def test_two_calls_at_the_same_time_do_no_harm(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as calls:
-        both = [calls.submit(run, slow, store=tmp_path) for _ in range(2)]
+        both = [calls.submit(run, slow, plan=fm.Plan(store=tmp_path)) for _ in range(2)]
         made = [one.result() for one in both]
     whole = run(slow)
     for one in (*made, fm.merge(tmp_path)):

@@ -67,15 +67,15 @@ def test_pooled_chains_on_threads(counted: list[int]) -> None:
     assert whole.settings["n_warmup"] < 1000  # the end of the warm-up is decided by all chains
     for n_workers in (1, 2, 8):
         with ThreadPoolExecutor(n_workers) as pool:
-            check(run(keep_warmup=True, executor=pool), whole)
+            check(run(keep_warmup=True, plan=pool), whole)
             assert counted
             for n_shards in (1, 3):
                 counted.clear()
                 shards = fm.executor.Sharded(pool, rows=6 // n_shards)
-                check(run(keep_warmup=True, executor=shards), whole)
+                check(run(keep_warmup=True, plan=shards), whole)
                 assert {*counted} == {6 // n_shards}
             counted.clear()
-            check(run(keep_warmup=True, executor=pool, shards="points"), whole)
+            check(run(keep_warmup=True, plan=pool, shards="points"), whole)
             assert not counted
 
 
@@ -83,18 +83,18 @@ def test_pooled_chains_on_processes() -> None:
     whole = run(keep_warmup=True)
     tempered = {"kernel": fm.mcmc.Tempered(fm.mcmc.RWM(), LAW), "n_warmup": 60, "n_chains": 3}
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        check(run(keep_warmup=True, executor=pool), whole)
+        check(run(keep_warmup=True, plan=pool), whole)
         for n_shards in (1, 3):
             shards = fm.executor.Sharded(pool, rows=6 // n_shards)
-            check(run(keep_warmup=True, executor=shards), whole)
-        check(run(executor=pool, target_factory="nested_targets:make_slope"), run())
-        check(run(executor=pool, **tempered), run(**tempered))
+            check(run(keep_warmup=True, plan=shards), whole)
+        check(run(plan=pool, target_factory="nested_targets:make_slope"), run())
+        check(run(plan=pool, **tempered), run(**tempered))
         # A kernel that cannot be pickled leaves the points for the workers.
         kernel = fm.mcmc.Gibbs(
             [("a", fm.mcmc.RWM()), ("b", fm.mcmc.Conditional(lambda x, rng: rng.normal()))],
             blocks={"a": 0, "b": 1},
         )
-        check(run(executor=pool, kernel=kernel), run(kernel=kernel))
+        check(run(plan=pool, kernel=kernel), run(kernel=kernel))
 
 
 LAW = fm.distributions.Normal([0.0, 0.0], 4.0)
@@ -126,7 +126,7 @@ def test_kernels(kernel: Any, pool: bool, threads: Any, counted: list[int]) -> N
         "stop": StopWhen(ess=10**9, rhat=None, every=40),
     }  # fmt: skip
     whole = run(**given)
-    check(run(executor=threads, shards="whole", **given), whole)
+    check(run(plan=threads, shards="whole", **given), whole)
     assert counted
 
 
@@ -139,7 +139,7 @@ def test_targets(threads: Any, counted: list[int]) -> None:
         (fm.targets.as_target(targets.bowl, 2, gradient="finite"), {}),
     ]:
         whole = run(target, n_warmup=50, **given)
-        check(run(target, n_warmup=50, executor=threads, **given), whole)
+        check(run(target, n_warmup=50, plan=threads, **given), whole)
         assert counted
         counted.clear()
 
@@ -150,7 +150,7 @@ def test_chains_that_have_not_arrived(threads: Any) -> None:
     settings = {"init": start, "kernel": fm.mcmc.MALA(step_size=0.1), "n_warmup": 80}
     whole = run(**settings)
     assert "chains 4" in " ".join(whole.warnings)
-    check(run(executor=threads, **settings), whole)
+    check(run(plan=threads, **settings), whole)
 
 
 def test_runs_that_are_resumed(
@@ -168,7 +168,7 @@ def test_runs_that_are_resumed(
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt) as caught:
-            run(slow, **given, checkpoint=path, executor=threads, progress=stops)
+            run(slow, **given, checkpoint=path, plan=fm.Plan(executor=threads, progress=stops))
         partial = caught.value.partial_result  # type: ignore[attr-defined]
         assert partial.status == "interrupted"
         n = partial.draws.shape[1]
@@ -180,7 +180,7 @@ def test_runs_that_are_resumed(
             assert 0 < made < n_warmup
             assert np.array_equal(partial.warmup_draws, whole.warmup_draws[:, :made])
         # On other workers, and here.
-        again = run(slow, **given, checkpoint=path, executor=threads if at > 0.5 else None)
+        again = run(slow, **given, checkpoint=path, plan=threads if at > 0.5 else None)
         assert_same(again, whole)
         assert np.array_equal(again.warmup_draws, whole.warmup_draws)
         assert again.adaptation["step_sizes"] == whole.adaptation["step_sizes"]
@@ -201,7 +201,7 @@ def test_a_resumed_run_some_of_whose_chains_are_at_the_end(
     with ThreadPoolExecutor(1) as pool:
         one = fm.executor.Sharded(pool, rows=1)
         with pytest.raises(KeyboardInterrupt):
-            run(slow, **given, checkpoint=path, executor=one, progress=stops)
+            run(slow, **given, checkpoint=path, plan=fm.Plan(executor=one, progress=stops))
         ends: list[list[int]] = []
         to_goal = sections.SectionsOnWorkers._to_goal
 
@@ -210,7 +210,7 @@ def test_a_resumed_run_some_of_whose_chains_are_at_the_end(
             return to_goal(self, sampler, goal, record)
 
         monkeypatch.setattr(sections.SectionsOnWorkers, "_to_goal", watched)
-        again = run(slow, **given, checkpoint=path, executor=one)
+        again = run(slow, **given, checkpoint=path, plan=one)
     assert 0 in ends[0]
     assert max(ends[0]) > 0
     assert_same(again, whole)
@@ -218,11 +218,11 @@ def test_a_resumed_run_some_of_whose_chains_are_at_the_end(
 
 def test_the_result_can_be_continued_and_lie_on_the_disk(threads: Any, tmp_path: Path) -> None:
     whole = run(n_draws=90)
-    here = run(executor=threads, path=tmp_path / "x", n_draws=90)
+    here = run(plan=threads, path=tmp_path / "x", n_draws=90)
     assert np.array_equal(here.draws, whole.draws)
     assert np.array_equal(fm.mcmc.open(tmp_path / "x").draws, whole.draws)
     law = fm.distributions.Normal([0.0, 1.0])
-    part = fm.mcmc.sample(law, rng=1, n_draws=200, executor=threads)
+    part = fm.mcmc.sample(law, rng=1, n_draws=200, plan=threads)
     assert part._state is not None
 
 
@@ -242,8 +242,7 @@ def test_draws_after_a_short_time(threads: Any, monkeypatch: pytest.MonkeyPatch)
     slow.n = 0
     with pytest.raises(KeyboardInterrupt) as caught:
         fm.mcmc.sample(
-            slow, 2, lambda x: -x, n_chains=4, n_warmup=20, n_draws=160, rng=0, executor=threads,
-            progress=stops,
+            slow, 2, lambda x: -x, n_chains=4, n_warmup=20, n_draws=160, rng=0, plan=fm.Plan(executor=threads, progress=stops),
         )  # fmt: skip
     assert len({*seen}) > 5
     partial = caught.value.partial_result  # type: ignore[attr-defined]
@@ -286,7 +285,7 @@ def test_a_lost_section_is_repeated(tmp_path: Path) -> None:
     target = DiesOnce(tmp_path / "mark", os.getpid())
     whole = run(check=False)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        check(run(target, check=False, executor=pool), whole)
+        check(run(target, check=False, plan=pool), whole)
     assert target.mark.exists()
 
 
@@ -300,16 +299,16 @@ def test_errors_of_the_target(threads: Any) -> None:
         return targets.bowl(x)
 
     with pytest.raises(RuntimeError, match="too late") as caught:
-        run(fails, executor=fm.executor.Sharded(threads, rows=1), check=False)
+        run(fails, plan=fm.executor.Sharded(threads, rows=1), check=False)
     notes = caught.value.__notes__
     assert any("chains" in note and "of 6" in note for note in notes)
     assert any("chains were at transition" in note for note in notes)
     with pytest.raises(ArgumentError, match=r"max_time: given with shards='whole'"):
-        run(executor=threads, shards="whole", max_time=10.0)
+        run(plan=fm.Plan(executor=threads, max_time=10.0), shards="whole")
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("ignore", FermiacWarning)
-        check(run(executor=threads, max_time=60.0), run(max_time=60.0))
+        check(run(plan=fm.Plan(executor=threads, max_time=60.0)), run(plan=fm.Plan(max_time=60.0)))
 
 
 class Walk:
@@ -336,22 +335,22 @@ def test_kernels_with_a_memory_in_python_stay_here(
     if composed:
         kernel = fm.mcmc.Gibbs([("a", Walk()), ("b", fm.mcmc.RWM())], blocks={"a": 0, "b": 1})
     given = {"kernel": kernel, "n_warmup": 40}
-    check(run(executor=threads, **given), run(**given))
+    check(run(plan=threads, **given), run(**given))
     assert not counted
     with pytest.raises(ArgumentError, match="written in Python"):
-        run(executor=threads, shards="whole", **given)
+        run(plan=threads, shards="whole", **given)
 
 
 def test_wide_kernels_send_points_to_many_workers(threads: Any, counted: list[int]) -> None:
     kernel = fm.mcmc.Tempered(fm.mcmc.RWM(), LAW)
     whole = run(kernel=kernel, n_warmup=50, n_chains=2)
-    check(run(kernel=kernel, n_warmup=50, n_chains=2, executor=threads), whole)
+    check(run(kernel=kernel, n_warmup=50, n_chains=2, plan=threads), whole)
     assert counted
     counted.clear()
     many = fm.executor.Sharded(threads, n_workers=3)
-    check(run(kernel=kernel, n_warmup=50, n_chains=2, executor=many), whole)
-    check(run(kernel="de", executor=threads), run(kernel="de"))
+    check(run(kernel=kernel, n_warmup=50, n_chains=2, plan=many), whole)
+    check(run(kernel="de", plan=threads), run(kernel="de"))
     assert not counted
     apart = {"kernel": fm.mcmc.DE(n_walkers=8), "n_chains": 24}
-    check(run(**apart, executor=threads), run(**apart))
+    check(run(**apart, plan=threads), run(**apart))
     assert counted

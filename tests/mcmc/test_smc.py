@@ -111,7 +111,7 @@ def test_forms_of_prior_and_likelihood_give_the_same_bits() -> None:
 def test_the_threads_change_no_bit() -> None:
     target = fm.targets.law_density(fm.distributions.MultivariateNormal([0.5, 1.0], np.eye(2)))
     prior = fm.distributions.Normal(np.zeros(2), 2.0)
-    one, three = (smc(target, prior, 2048, rng=4, n_threads=k) for k in (1, 3))
+    one, three = (smc(target, prior, 2048, rng=4, plan=fm.Plan(n_threads=k)) for k in (1, 3))
     np.testing.assert_array_equal(one.draws, three.draws)
     assert one.log_evidence == three.log_evidence
 

@@ -92,10 +92,10 @@ def test_runs_are_equal_for_threads_and_workers() -> None:
         "n_draws": 30,
         "rng": 2,
     }
-    here = mcmc.sample(ring, 4, **options, n_threads=1)
-    again = mcmc.sample(ring, 4, **options, n_threads=3)
+    here = mcmc.sample(ring, 4, **options, plan=fm.Plan(n_threads=1))
+    again = mcmc.sample(ring, 4, **options, plan=fm.Plan(n_threads=3))
     with ThreadPoolExecutor(2) as engine:
-        there = mcmc.sample(ring, 4, **options, executor=engine, shards="whole")
+        there = mcmc.sample(ring, 4, **options, plan=engine, shards="whole")
     np.testing.assert_array_equal(here.draws, again.draws)
     np.testing.assert_array_equal(here.draws, there.draws)
     assert here.settings["reference"] == "fitted: a law of 4 independent blocks"

@@ -100,7 +100,7 @@ def test_the_pilot_does_not_depend_on_the_number_of_chains_and_threads() -> None
     target = mixture(two(3), np.array([0.5, 0.5]))
     options: dict[str, Any] = {"kernel": fm.mcmc.Tempered(), "n_warmup": 50, "n_draws": 50}
     runs = [
-        fm.mcmc.sample(target, **options, pool=False, n_chains=n, n_threads=k, rng=3)
+        fm.mcmc.sample(target, **options, pool=False, n_chains=n, plan=fm.Plan(n_threads=k), rng=3)
         for n, k in ((4, 1), (4, 3), (2, 1))
     ]
     np.testing.assert_array_equal(runs[0].draws, runs[1].draws)

@@ -107,7 +107,7 @@ def test_bits(name: str, threads: Executor, seen: Seen) -> None:
     size = int(how.get("batch", how.get("n_live", 60) // 8))
     for n_shards in (None, 3) if name in SLOW else (None, 1, 3, 16):
         rows = None if n_shards is None else -(-size // n_shards)
-        there = run(executor=Sharded(threads, rows=rows), **how)
+        there = run(plan=Sharded(threads, rows=rows), **how)
         assert_same(local, there)
         assert (local.warnings, local.settings) == (there.warnings, there.settings)
         chains = np.isfinite(local.trace["n_moves"]).sum()
@@ -118,7 +118,7 @@ def test_bits(name: str, threads: Executor, seen: Seen) -> None:
         seen.clear()
     if name == "auto":  # points of bounds came first
         assert chains < len(local.trace["n_moves"])
-    run(executor=threads, shards="points", **how)
+    run(plan=threads, shards="points", **how)
     assert not seen.chains
 
 
@@ -135,16 +135,16 @@ def test_one_barrier_a_batch(threads: Executor, seen: Seen) -> None:
     n_steps, n_batches = len(calls), int(np.isfinite(local.trace["n_moves"]).sum())
     assert n_steps > 15 * n_batches
     calls.clear()
-    assert_same(local, run(f, executor=Sharded(threads, rows=20), **how))
+    assert_same(local, run(f, plan=Sharded(threads, rows=20), **how))
     assert len(seen.chains) == len(seen.batches) == n_batches
 
 
 def test_processes(processes: Executor, seen: Seen) -> None:
     how: dict[str, Any] = {"sampler": "slice", "batch": 20}
     local = run(**how)
-    assert_same(local, run(executor=processes, **how))
+    assert_same(local, run(plan=processes, **how))
     for n_shards in (1, 3, 16):
-        assert_same(local, run(executor=Sharded(processes, rows=-(-20 // n_shards)), **how))
+        assert_same(local, run(plan=Sharded(processes, rows=-(-20 // n_shards)), **how))
 
     def closure(x: Array) -> Any:
         return formula(x)
@@ -170,9 +170,9 @@ def test_a_prior_that_cannot_be_sent(processes: Executor) -> None:
         "batch": 30,
         "max_iter": 8,
     }
-    assert_same(run(**how), run(executor=processes, **how))
+    assert_same(run(**how), run(plan=processes, **how))
     with pytest.raises(ArgumentError, match="cannot be sent to the workers"):
-        run(executor=processes, shards="whole", **how)
+        run(plan=processes, shards="whole", **how)
 
 
 def test_sections_of_long_chains(
@@ -182,7 +182,7 @@ def test_sections_of_long_chains(
     how: dict[str, Any] = {"sampler": "slice", "batch": 20, "max_iter": 9}
     local = run(**how)
     monkeypatch.setattr("fermiac.runs.dispatch.least_seconds", lambda *_: 1e-9)
-    assert_same(local, run(executor=Sharded(threads, rows=5), **how))
+    assert_same(local, run(plan=Sharded(threads, rows=5), **how))
     assert len(seen.chains) > 10 * 4 * len(seen.batches) > 0
 
 
@@ -211,7 +211,7 @@ def test_lost_workers(tmp_path: Path, threads: Executor) -> None:
     how: dict[str, Any] = {"sampler": "slice", "batch": 20}
     target = DiesOnce(tmp_path / "mark", os.getpid())
     with spawned(2) as pool:
-        assert_same(run(**how), run(target, executor=pool, **how))
+        assert_same(run(**how), run(target, plan=pool, **how))
     assert target.mark.exists()
     calls: list[int] = []
 
@@ -222,7 +222,7 @@ def test_lost_workers(tmp_path: Path, threads: Executor) -> None:
         return formula(x)
 
     with pytest.raises(WorkerError, match="lost 2 times in a row with chains ") as caught:
-        run(lost, executor=Sharded(threads, rows=5, retries=1, lost=[Gone]), **how)
+        run(lost, plan=Sharded(threads, rows=5, retries=1, lost=[Gone]), **how)
     assert caught.value.partial_result.n_draws >= 60  # type: ignore[attr-defined]
 
 
@@ -265,20 +265,20 @@ Jobs.__name__, Jobs.__module__ = "Executor", "submitit.core.core"
 def test_engines_that_take_rounds_of_tasks(seen: Seen) -> None:
     how: dict[str, Any] = {"sampler": "slice", "batch": 20}
     local = run(**how)
-    assert_same(local, run(executor=MapOnly(), shards="whole", **how))
+    assert_same(local, run(plan=MapOnly(), shards="whole", **how))
     jobs = Jobs()
-    assert_same(local, run(executor=jobs, **how))
+    assert_same(local, run(plan=jobs, **how))
     # One for each batch of chains, and few for the points before and after them.
     n_batches = int(np.isfinite(local.trace["n_moves"]).sum())
     assert len(seen.batches) == n_batches
     assert len(jobs.rounds) < 2 * len(local.trace["n_moves"])
     assert max(jobs.rounds) <= 64
     with pytest.raises(ArgumentError, match="'auto' begins with points"):
-        run(executor=jobs)
+        run(plan=jobs)
     with pytest.raises(ArgumentError, match="starts a job for every task"):
-        run(executor=jobs, sampler="unif")
+        run(plan=jobs, sampler="unif")
     with pytest.raises(ArgumentError, match="starts a job for every task"):
-        run(executor=jobs, sampler="slice", shards="points")
+        run(plan=jobs, sampler="slice", shards="points")
 
 
 def interrupts(after: int) -> Callable[[int, int], None]:
@@ -305,7 +305,7 @@ def test_runs_that_are_resumed(there: bool, threads: Executor, tmp_path: Path) -
     for share in (0.3, 0.5, 0.7):
         with pytest.raises(KeyboardInterrupt) as caught:
             run(
-                slow, executor=shards, checkpoint=path, progress=interrupts(share * local.n_evals),
+                slow, plan=fm.Plan(executor=shards, progress=interrupts(share * local.n_evals)), checkpoint=path,
                 **how,
             )  # fmt: skip
         partial = caught.value.partial_result  # type: ignore[attr-defined]
@@ -313,11 +313,16 @@ def test_runs_that_are_resumed(there: bool, threads: Executor, tmp_path: Path) -
         assert share * local.n_evals < partial.n_evals < local.n_evals
     n = len(partial.draws) - 60
     assert np.array_equal(partial.draws[:n], local.draws[:n])
-    assert_same(local, run(slow, checkpoint=path, executor=threads if there else None, **how))
+    assert_same(local, run(slow, checkpoint=path, plan=threads if there else None, **how))
     # One that was stopped here goes on there.
     with pytest.raises(KeyboardInterrupt):
-        run(slow, checkpoint=tmp_path / "b", progress=interrupts(0.5 * local.n_evals), **how)
-    assert_same(local, run(slow, checkpoint=tmp_path / "b", executor=shards, **how))
+        run(
+            slow,
+            checkpoint=tmp_path / "b",
+            plan=fm.Plan(progress=interrupts(0.5 * local.n_evals)),
+            **how,
+        )
+    assert_same(local, run(slow, checkpoint=tmp_path / "b", plan=shards, **how))
 
 
 def test_a_checkpoint_within_a_batch(
@@ -332,11 +337,11 @@ def test_a_checkpoint_within_a_batch(
         patch.setattr("fermiac.runs.checkpoint._SHARE", 1e9)
         patch.setattr("fermiac._base.store.write", lambda *file: written.append(file))
         kept = fm.Checkpoint(tmp_path / "run", every=1e-9)
-        assert_same(local, run(executor=Sharded(threads, rows=1), checkpoint=kept, **how))
+        assert_same(local, run(plan=Sharded(threads, rows=1), checkpoint=kept, **how))
     assert len(written) > 40
     for i in np.linspace(1, len(written) - 1, 7).astype(int):
         write(*written[i])
-        assert_same(local, run(checkpoint=kept.path, executor=threads if i % 2 else None, **how))
+        assert_same(local, run(checkpoint=kept.path, plan=threads if i % 2 else None, **how))
 
 
 def test_the_end_by_time(threads: Executor) -> None:
@@ -351,14 +356,14 @@ def test_the_end_by_time(threads: Executor) -> None:
 
     slices = fm.nested.Slice(n_slices=10**6)
     with ThreadPoolExecutor(3) as pool:
-        part = run(f, executor=pool, sampler=slices, max_time=0.6)
+        part = run(f, plan=fm.Plan(executor=pool, max_time=0.6), sampler=slices)
     # The threads of the pool have ended; one chain to its end takes more than 1e6 calls.
     assert calls < 100_000
     assert (part.status, part.converged) == ("stopped", False)
     assert part.n_draws >= 60
     # Without an executor they are equal.
     how: dict[str, Any] = {"sampler": "slice", "max_time": 60.0}
-    assert_same(run(**how), run(executor=threads, **how))
+    assert_same(run(**how), run(plan=threads, **how))
 
 
 class Own(Exception):
@@ -376,19 +381,19 @@ def test_errors_of_the_likelihood(threads: Executor, tmp_path: Path) -> None:
         return formula(x)
 
     with pytest.raises(Own) as caught:
-        run(fails, executor=threads, sampler="slice", checkpoint=tmp_path / "run")
+        run(fails, plan=threads, sampler="slice", checkpoint=tmp_path / "run")
     assert caught.value is error
     assert any("chains" in note for note in error.__notes__)
     assert any("of nested sampling, after" in note for note in error.__notes__)
     assert error.partial_result.n_draws >= 60  # type: ignore[attr-defined]
     assert (tmp_path / "run").exists()
     with pytest.raises(TargetError, match="the log-likelihood is NaN at theta"):
-        run(holes, executor=threads, sampler="slice")
+        run(holes, plan=threads, sampler="slice")
     how: dict[str, Any] = {"on_nan": "-inf", "sampler": "slice"}
     with pytest.warns(fm.errors.FermiacWarning, match="NaN"):
         local = run(holes, **how)
     with pytest.warns(fm.errors.FermiacWarning, match="NaN"):
-        there = run(holes, executor=threads, **how)
+        there = run(holes, plan=threads, **how)
     assert_same(local, there)
     assert local.warnings == there.warnings  # with the number of these points
     # Chains that find no other point end the run, as they do here.
@@ -417,28 +422,28 @@ def holes(x: Array) -> Any:
 def test_runs_of_several_parts(threads: Executor, seen: Seen) -> None:
     aim = fm.nested.Dynamic(target_ess=600, target_stderr=1.0)
     how: dict[str, Any] = {"sampler": "slice", "dynamic": aim}
-    assert_same(run(**how), run(executor=threads, **how))
+    assert_same(run(**how), run(plan=threads, **how))
     assert seen.chains
     seen.clear()
     how = {"sampler": fm.nested.Slice(n_slices=3), "validate": 2}
-    a, b = run(**how), run(executor=threads, **how)
+    a, b = run(**how), run(plan=threads, **how)
     assert_same(a, b)
     np.testing.assert_array_equal(a.validation["n_evals"], b.validation["n_evals"])
     assert seen.chains
     seen.clear()
-    short = run(sampler="slice", dlogz=2.0, executor=threads)
+    short = run(sampler="slice", dlogz=2.0, plan=threads)
     seen.clear()
-    longer = short.extend(dlogz=0.5, executor=threads)
+    longer = short.extend(dlogz=0.5, plan=threads)
     assert seen.chains
     assert_same(longer, run(sampler="slice"), but=("n_evals",))
-    late = short.extend(dlogz=0.5, n_live=60, executor=threads, max_time=1e-9)
+    late = short.extend(dlogz=0.5, n_live=60, plan=fm.Plan(executor=threads, max_time=1e-9))
     assert not late.converged
 
 
 def test_a_handle_sees_and_ends_the_run(threads: Executor) -> None:
     job = fm.nested.start(
         "sample", slow, PRIOR, n_live=60, rng=5, sampler=fm.nested.Slice(n_slices=300),
-        executor=threads, check=False,
+        plan=threads, check=False,
     )  # fmt: skip
     assert until(job.inspect, "a view of the run").status == "running"
     job.abort()
@@ -459,7 +464,7 @@ def test_a_handle_sees_and_ends_the_run(threads: Executor) -> None:
 )
 def test_arguments(how: dict[str, Any], says: str, threads: Executor) -> None:
     with pytest.raises(ArgumentError, match=says):
-        run(executor=threads, **how)
+        run(plan=threads, **how)
 
 
 def test_shards_without_an_executor(seen: Seen) -> None:
@@ -471,7 +476,7 @@ def test_shards_without_an_executor(seen: Seen) -> None:
 @pytest.mark.filterwarnings("ignore:an evaluation of the likelihood:fermiac.errors.FermiacWarning")
 def test_a_surrogate_sends_points(threads: Executor, seen: Seen) -> None:
     how: dict[str, Any] = {"surrogate": fm.nested.Surrogate(), "n_live": 60, "sampler": "slice"}
-    assert_same(run(**how), run(executor=threads, **how))
+    assert_same(run(**how), run(plan=threads, **how))
     assert not seen.chains
 
 
@@ -532,6 +537,6 @@ def test_the_warning_of_a_limit_is_the_same(threads: Executor) -> None:
     with pytest.warns(ConvergenceWarning):
         local = run(**how)
     with pytest.warns(ConvergenceWarning):
-        there = run(executor=threads, **how)
+        there = run(plan=threads, **how)
     assert_same(local, there)
     assert there.n_evals >= 700

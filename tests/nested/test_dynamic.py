@@ -177,13 +177,15 @@ def test_limits() -> None:
         some = run(dynamic=aim, max_iter=n_batches // 2)
     assert len(some.trace["level"]) == pytest.approx(n_batches // 2, abs=2)
     with pytest.warns(ConvergenceWarning, match="ended by max_time"):
-        some = run(dynamic=Dynamic(target_ess=1e9), max_time=0.3)
+        some = run(dynamic=Dynamic(target_ess=1e9), plan=fm.Plan(max_time=0.3))
     assert some.status == "stopped"
 
 
 def test_threads_change_nothing() -> None:
     aim = Dynamic(target_ess=1500)
-    assert_same_run(run(dynamic=aim, n_threads=1), run(dynamic=aim, n_threads=2))
+    assert_same_run(
+        run(dynamic=aim, plan=fm.Plan(n_threads=1)), run(dynamic=aim, plan=fm.Plan(n_threads=2))
+    )
     assert_same_run(run(dynamic=True, max_evals=10**9), run(dynamic=Dynamic(), max_evals=10**9))
 
 
@@ -241,7 +243,7 @@ def test_a_partial_result_goes_on() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(dynamic=aim, progress=stop)
+        run(dynamic=aim, plan=fm.Plan(progress=stop))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert partial.n_evals < whole.n_evals
@@ -272,7 +274,8 @@ def test_a_finished_file_goes_on_to_other_targets(tmp_path: Path) -> None:
 def test_progress_rises_and_a_handle_looks() -> None:
     seen: list[tuple[int, int]] = []
     r = run(
-        dynamic=Dynamic(target_ess=2500), progress=lambda done, total: seen.append((done, total))
+        dynamic=Dynamic(target_ess=2500),
+        plan=fm.Plan(progress=lambda done, total: seen.append((done, total))),
     )
     done = [d for d, _ in seen]
     assert done == sorted(done)

@@ -77,7 +77,7 @@ def test_limits_hold_again() -> None:
         r = run(dlogz=1.0).extend(dlogz=1e-3, max_evals=100)
     assert r.n_evals == run(dlogz=1.0).n_evals
     with pytest.warns(ConvergenceWarning, match="ended by max_time"):
-        r = run(max_evals=300).extend(max_time=1e-6)
+        r = run(max_evals=300).extend(plan=fm.Plan(max_time=1e-6))
     assert r.status == "stopped"
 
 
@@ -141,16 +141,18 @@ def test_an_executor_and_threads() -> None:
     whole = run(target=target, dlogz=1e-3)
     with ThreadPoolExecutor(2) as pool:
         sharded = fm.executor.Sharded(pool)
-        short = run(target=target, dlogz=1.0, executor=sharded)
-        there = short.extend(dlogz=1e-3, executor=sharded)
+        short = run(target=target, dlogz=1.0, plan=sharded)
+        there = short.extend(dlogz=1e-3, plan=sharded)
     assert_same_run(there, whole)
     # The executor is gone; the likelihood is not.
-    assert_same_run(short.extend(dlogz=1e-3, n_threads=2), whole)
+    assert_same_run(short.extend(dlogz=1e-3, plan=fm.Plan(n_threads=2)), whole)
 
 
 def test_progress_and_a_handle() -> None:
     seen: list[tuple[int, int]] = []
-    r = run().extend(n_live=60, progress=lambda done, total: seen.append((done, total)))
+    r = run().extend(
+        n_live=60, plan=fm.Plan(progress=lambda done, total: seen.append((done, total)))
+    )
     assert seen[-1] == (r.n_evals, r.n_evals)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     handle = fm.nested.start("extend", run(), n_live=60)

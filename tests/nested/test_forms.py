@@ -173,14 +173,14 @@ def pool() -> Iterator[Executor]:
 def test_executors(pool: Executor, index: int) -> None:
     how, expected = SAMPLERS[index], reference(index)
     with ThreadPoolExecutor(3) as threads:
-        assert_same(expected, run(executor=threads, **how))
+        assert_same(expected, run(plan=threads, **how))
         for shards in ({"n_workers": 2}, {"rows": 1}, {"rows": 7}):
-            assert_same(expected, run(executor=fm.executor.Sharded(threads, **shards), **how))
-        blobs = run(with_blobs, blobs=2, executor=threads, **how)
+            assert_same(expected, run(plan=fm.executor.Sharded(threads, **shards), **how))
+        blobs = run(with_blobs, blobs=2, plan=threads, **how)
         assert_same(run(with_blobs, blobs=2, **how), blobs)
     if index in (0, 2):
-        assert_same(expected, run(executor=pool, **how))
-        assert_same(expected, run(native_density(), executor=pool, target_factory=FACTORY, **how))
+        assert_same(expected, run(plan=pool, **how))
+        assert_same(expected, run(native_density(), plan=pool, target_factory=FACTORY, **how))
 
 
 #: Where workers find the likelihood.

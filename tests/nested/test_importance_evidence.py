@@ -244,7 +244,7 @@ def test_modes_of_few_points_are_kept() -> None:
     p = problem("eggbox")
     n_lost = 0
     for seed in range(20):
-        r = fm.nested.sample(p.values, p.prior, rng=seed, n_threads=1)
+        r = fm.nested.sample(p.values, p.prior, rng=seed, plan=fm.Plan(n_threads=1))
         sample = second_of(r).sample
         for corner in (0.0, 10 * np.pi):
             is_there = (np.abs(sample.draws - corner) < np.pi).all(axis=1)

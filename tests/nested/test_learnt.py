@@ -85,14 +85,14 @@ def test_the_name_and_the_class_are_one() -> None:
 def test_threads_executors_and_forms_do_not_change_the_bits() -> None:
     law = fm.distributions.Normal([0.0] * 3)
     expected = run(law)
-    assert same(expected, run(law, n_threads=2))
+    assert same(expected, run(law, plan=fm.Plan(n_threads=2)))
 
     def f(x: Array) -> Array:
         return law.log_density(x)
 
     plain = run(f)
     with ThreadPoolExecutor(2) as pool:
-        assert same(plain, run(f, executor=pool))
+        assert same(plain, run(f, plan=pool))
     assert same(expected, plain)
 
 
@@ -155,7 +155,7 @@ def test_limits_end_a_run_that_can_go_on() -> None:
         short = run(sampler=fm.nested.Learnt(n_effective=3000), max_evals=whole.n_evals + 300)
     assert abs(short.log_evidence - NORMAL) < 5 * short.log_evidence_stderr
     with pytest.warns(ConvergenceWarning, match="max_time"):
-        run(max_time=1e-9)
+        run(plan=fm.Plan(max_time=1e-9))
 
 
 def test_ctrl_c_carries_the_points_so_far() -> None:
@@ -290,7 +290,7 @@ def test_a_warning_if_rounds_lacked_places_again_and_again() -> None:
 def test_straightened_coordinates_do_not_change_the_bits(tmp_path: Any) -> None:
     """A run on a funnel, and one that resumes while the neck is filled, with more threads."""
     given: dict[str, Any] = {"sampler": fm.nested.Learnt(n_effective=300)}
-    expected, calls = run_funnel(**given, n_threads=1), 0
+    expected, calls = run_funnel(**given, plan=fm.Plan(n_threads=1)), 0
 
     def breaks(x: Array) -> Array:
         nonlocal calls
@@ -302,7 +302,9 @@ def test_straightened_coordinates_do_not_change_the_bits(tmp_path: Any) -> None:
     path = tmp_path / "run"
     with pytest.raises(RuntimeError, match="broken"):
         run_funnel(breaks, **given, checkpoint=path, check=False)
-    assert same(expected, run_funnel(**given, n_threads=2, checkpoint=path, check=False))
+    assert same(
+        expected, run_funnel(**given, plan=fm.Plan(n_threads=2), checkpoint=path, check=False)
+    )
 
 
 def test_the_share_that_may_be_unseen_is_stated() -> None:

@@ -83,7 +83,7 @@ def test_errors_repeat(run: NestedResult) -> None:
     def square(x: Any) -> Any:
         return x[:, 0] ** 2
 
-    assert run.expect(square).stderr == run.expect(square, n_threads=2).stderr
+    assert run.expect(square).stderr == run.expect(square, plan=fm.Plan(n_threads=2)).stderr
     with pytest.warns(fm.errors.ConvergenceWarning, match="are equal"):
         assert run.expect(np.full(run.n_draws, 3.0)).stderr == pytest.approx(0, abs=1e-12)
 

@@ -303,12 +303,12 @@ def test_the_clock(tmp_path: Path) -> None:
     kept = tmp_path / "run"
     how: dict[str, Any] = {"sampler": "slice", "checkpoint": kept}
     with pytest.warns(ConvergenceWarning, match=r"ended by max_time \(0\.05 s\) before"):
-        part = run(slow, max_time=0.05, **how)
+        part = run(slow, plan=fm.Plan(max_time=0.05), **how)
     assert part.status == "stopped"
     assert part.settings["max_time"] == 0.05
     # The time of all calls counts: this one has no more than a round.
     with pytest.warns(ConvergenceWarning, match="max_time"):
-        assert run(slow, max_time=0.05, **how).n_evals <= part.n_evals + 60
+        assert run(slow, plan=fm.Plan(max_time=0.05), **how).n_evals <= part.n_evals + 60
     assert_same(run(sampler="slice"), run(**how))
 
 
@@ -324,7 +324,7 @@ def test_ctrl_c(form: str) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(f, n_live=40_000, sampler="slice", dlogz=1e-9, progress=press)
+        run(f, n_live=40_000, sampler="slice", dlogz=1e-9, plan=fm.Plan(progress=press))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.n_draws >= 40_000
     assert partial.n_evals - sent[0] < 200_000  # of some ten millions

@@ -54,16 +54,16 @@ def test_the_merged_run(whole: Any) -> None:
 def test_the_same_bits_on_workers(whole: Any) -> None:
     for n in (1, 2, 8):
         with ThreadPoolExecutor(n) as threads:
-            assert same(runs(executor=threads), whole)
-            assert same(runs(executor=fm.executor.Sharded(threads, rows=4)), whole)
+            assert same(runs(plan=threads), whole)
+            assert same(runs(plan=fm.executor.Sharded(threads, rows=4)), whole)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        assert same(runs(executor=pool), whole)
-        assert same(runs(executor=pool, target_factory="nested_targets:make_bowl"), whole)
+        assert same(runs(plan=pool), whole)
+        assert same(runs(plan=pool, target_factory="nested_targets:make_bowl"), whole)
 
 
 @pytest.mark.parametrize("n", [1, 3, 6])
 def test_the_same_bits_by_parts(whole: Any, n: int) -> None:
-    parts = [runs(part=(i, n)) for i in range(n)]
+    parts = [runs(plan=fm.Plan(part=(i, n))) for i in range(n)]
     assert same(fm.merge(parts), whole)
     assert same(fm.merge(parts[::-1]), whole)
     if n > 2:
@@ -75,30 +75,30 @@ def test_the_same_bits_by_parts(whole: Any, n: int) -> None:
 def test_the_same_bits_from_a_store(whole: Any, tmp_path: Path) -> None:
     store = tmp_path / "store"
     with pytest.raises(KeyboardInterrupt) as caught:
-        runs(store=store, progress=targets.interrupts_after(2))
+        runs(plan=fm.Plan(store=store, progress=targets.interrupts_after(2)))
     assert caught.value.partial_result.status == "interrupted"  # type: ignore[attr-defined]
     there = {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
     assert 0 < len(there) < 6
     with pytest.warns(FermiacWarning, match=r"of 6 runs are missing: [\d, ]+; the error"):
         assert fm.merge(store).n_live == 50 * len(there)
     with ThreadPoolExecutor(2) as threads:
-        assert same(runs(store=store, executor=threads), whole)
+        assert same(runs(plan=fm.Plan(executor=threads, store=store)), whole)
     # What was there is not made again.
     assert all((store / name).stat().st_mtime_ns == at for name, at in there.items())
     assert same(fm.merge(store), whole)
     before = {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
-    assert same(runs(store=store), whole)
+    assert same(runs(plan=fm.Plan(store=store)), whole)
     assert before == {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
     with pytest.raises(CheckpointError, match=r"belongs to another call \(its target"):
-        runs(store=store, likelihood=targets.Counts())
+        runs(plan=fm.Plan(store=store), likelihood=targets.Counts())
     # Jobs of an array that share a store.
     for i in range(4):
-        runs(store=tmp_path / "array", part=(i, 4))
+        runs(plan=fm.Plan(store=tmp_path / "array", part=(i, 4)))
     assert same(fm.merge(tmp_path / "array"), whole)
     with pytest.raises(CheckpointError, match="belongs to another call"):
-        runs(store=store, n_live=60)
+        runs(plan=fm.Plan(store=store), n_live=60)
     with pytest.raises(CheckpointError, match="belongs to another call"):
-        runs(store=store, rng=4)
+        runs(plan=fm.Plan(store=store), rng=4)
 
 
 def test_later_runs(whole: Any) -> None:
@@ -114,7 +114,7 @@ def test_later_runs(whole: Any) -> None:
 
 def test_a_part_is_saved_and_loaded(whole: Any, tmp_path: Path) -> None:
     for i in range(2):
-        runs(part=(i, 2)).save(tmp_path / f"{i}.safetensors")
+        runs(plan=fm.Plan(part=(i, 2))).save(tmp_path / f"{i}.safetensors")
     assert same(fm.merge(tmp_path), whole)
 
 
@@ -149,7 +149,9 @@ def test_a_handle_ends_a_run_in_the_middle() -> None:
         calls += 1
         return targets.slow_bowl(x)
 
-    run = fm.start(fm.nested.sample, counted, PRIOR, n_live=50, runs=3, rng=0, n_threads=1)
+    run = fm.start(
+        fm.nested.sample, counted, PRIOR, n_live=50, runs=3, rng=0, plan=fm.Plan(n_threads=1)
+    )
     until(lambda: calls > 5, "calls of the likelihood")
     assert run.inspect() is None
     assert run.abort() is None

@@ -26,7 +26,7 @@ def two_modes(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def run(seed: int, **given: Any) -> fm.nested.NestedResult:
-    return fm.nested.sample(two_modes, CUBE, rng=seed, n_threads=1, **given)
+    return fm.nested.sample(two_modes, CUBE, rng=seed, plan=fm.Plan(n_threads=1), **given)
 
 
 @pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")

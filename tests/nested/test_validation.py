@@ -78,7 +78,7 @@ def test_repeats_are_independent() -> None:
     alone = fm.nested.sample(LAW, PRIOR, sampler=Slice(n_slices=n_slices), n_live=100, rng=r.seed)
     np.testing.assert_array_equal(alone.draws, r.draws)
     assert first.validation == {}
-    assert_same_run(run(validate=2, n_threads=2), r)
+    assert_same_run(run(validate=2, plan=fm.Plan(n_threads=2)), r)
 
 
 def test_rejection_is_compared_with_chains() -> None:
@@ -160,7 +160,7 @@ def test_a_killed_call_gives_the_same_bits(tmp_path: Path) -> None:
 
     ends = np.cumsum(reference.validation["n_evals"])
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(target=target, checkpoint=path, progress=stop)
+        run(target=target, checkpoint=path, plan=fm.Plan(progress=stop))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.n_evals in reference.validation["n_evals"]
     evaluated = 0

@@ -90,7 +90,7 @@ def test_schedules() -> None:
 def test_levels_of_chains() -> None:
     model = fm.score.GaussianMixture([0.5, 0.5], [[-1.0] * 4, [1.0] * 4], [0.1, 0.1])
     result = fm.score.langevin_gibbs(
-        model, sigma_range=(0.05, 20.0), n_chains=8, n_draws=20, rng=0, progress=False
+        model, sigma_range=(0.05, 20.0), n_chains=8, n_draws=20, rng=0, plan=fm.Plan(progress=False)
     )
     shares, trace = fm.plotting.plot_levels(result)
     for patch in shares.patches:

@@ -35,7 +35,7 @@ def test_the_same_bits_on_workers(kind: str) -> None:
     for n in (1, 2, 8):
         with ThreadPoolExecutor(n) as threads:
             for executor in (threads, fm.executor.Sharded(threads, rows=7)):
-                there = asked(posterior(kind, executor=executor))
+                there = asked(posterior(kind, plan=executor))
                 for a, b in zip(local, there, strict=True):
                     np.testing.assert_array_equal(a, b)
 
@@ -43,13 +43,13 @@ def test_the_same_bits_on_workers(kind: str) -> None:
 def test_processes_and_files(tmp_path: Path) -> None:
     local = posterior("epsilon")
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        there = posterior("epsilon", executor=pool)
+        there = posterior("epsilon", plan=pool)
         np.testing.assert_array_equal(there.interval(0.9), local.interval(0.9))
         there.save(tmp_path / "p.safetensors")
     # A file does not know the pool.
     again = fm.load(tmp_path / "p.safetensors")
     np.testing.assert_array_equal(again.mean, local.mean)  # type: ignore[attr-defined]
-    one = fm.privacy.epsilon_posterior(400, 100, 100, 400, executor=pool)
+    one = fm.privacy.epsilon_posterior(400, 100, 100, 400, plan=pool)
     with pytest.raises(fm.errors.WorkerError, match="must stay open"):
         one.ppf(0.5)
 
@@ -67,7 +67,7 @@ def test_audits_in_one_run_and_intervals_by_rows() -> None:
     ]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for call in calls:
-            local, there = call(), call(executor=pool)
+            local, there = call(), call(plan=pool)
             np.testing.assert_array_equal(there.epsilon_lower, local.epsilon_lower)
             for name in ("mu_lower", "epsilon_upper"):
                 np.testing.assert_array_equal(getattr(there, name, 0.0), getattr(local, name, 0.0))
@@ -88,13 +88,13 @@ def test_the_replicates_of_a_curve(tmp_path: Path) -> None:
 
     for n in (1, 2, 8):
         with ThreadPoolExecutor(n) as threads:
-            same(limits(executor=threads))
-            same(limits(executor=fm.executor.Sharded(threads, rows=3)))
+            same(limits(plan=threads))
+            same(limits(plan=fm.executor.Sharded(threads, rows=3)))
     for n in (1, 3, 16):
-        same(limits(replicates=fm.merge([limits(part=(i, n)) for i in range(n)])))
-    limits(part=(0, 2), store=tmp_path)
+        same(limits(replicates=fm.merge([limits(plan=fm.Plan(part=(i, n))) for i in range(n)])))
+    limits(plan=fm.Plan(store=tmp_path, part=(0, 2)))
     some = [*tmp_path.iterdir()]
-    same(limits(store=tmp_path))
+    same(limits(plan=fm.Plan(store=tmp_path)))
     assert len(some) == 4
     assert len([*tmp_path.iterdir()]) == 8
     same(limits(replicates=fm.merge(tmp_path)))
@@ -104,4 +104,4 @@ def test_the_replicates_of_a_curve(tmp_path: Path) -> None:
 
 def test_what_is_no_executor() -> None:
     with pytest.raises(ArgumentError, match="executor: 3 given"):
-        posterior("epsilon", executor=3)
+        posterior("epsilon", plan=3)

@@ -7,6 +7,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from plans import on_threads
 
 from fermiac.errors import ArgumentError
 from fermiac.privacy import gdp_delta, gdp_epsilon, gdp_mu
@@ -88,10 +89,10 @@ def test_monotone() -> None:
 
 def test_shapes_and_threads(thread_counts: tuple[int, ...]) -> None:
     delta, mu = np.geomspace(1e-9, 0.5, 700)[:, None], np.array([0.3, 2.0])
-    first = gdp_epsilon(delta, mu=mu, n_threads=1)
+    first = on_threads(1, gdp_epsilon, delta, mu=mu)
     assert first.shape == (700, 2)
     for n in thread_counts:
-        assert (gdp_epsilon(delta, mu=mu, n_threads=n) == first).all()
+        assert (on_threads(n, gdp_epsilon, delta, mu=mu) == first).all()
     assert first[123, 1] == gdp_epsilon(float(delta[123, 0]), mu=2.0)
     assert isinstance(gdp_mu(1.0, delta=0.1), float)
     assert gdp_mu([], delta=0.1).shape == (0,)

@@ -179,7 +179,7 @@ def test_bits_do_not_depend_on_batch_or_threads(
     table = np.floor(rng.exponential(200, (4, 9001)))
     delta, prob = rng.uniform(0, 0.01, 9001), rng.uniform(0.5, 0.99, 9001)
     runs = [
-        epsilon_interval(*table, delta=delta, prob=prob, method=method, n_threads=n)
+        epsilon_interval(*table, delta=delta, prob=prob, method=method, plan=fm.Plan(n_threads=n))
         for n in thread_counts
     ]
     for run in runs[1:]:

@@ -234,10 +234,14 @@ def test_a_grid_pays_for_itself() -> None:
 def test_shapes_and_threads(thread_counts: tuple[int, ...]) -> None:
     right, delta = np.arange(60, 101), np.array([[1e-6], [1e-4]])
     for method in ("binomial", "f-dp"):
-        first = audit_one_run(1000, 100, right, delta=delta, method=method, n_threads=1)
+        first = audit_one_run(
+            1000, 100, right, delta=delta, method=method, plan=fm.Plan(n_threads=1)
+        )
         assert first.epsilon_lower.shape == (2, 41)
         for n in thread_counts:
-            again = audit_one_run(1000, 100, right, delta=delta, method=method, n_threads=n)
+            again = audit_one_run(
+                1000, 100, right, delta=delta, method=method, plan=fm.Plan(n_threads=n)
+            )
             assert (again.epsilon_lower == first.epsilon_lower).all()
         one = audit_one_run(1000, 100, int(right[9]), delta=1e-4, method=method)
         assert one.epsilon_lower == first.epsilon_lower[1, 9]

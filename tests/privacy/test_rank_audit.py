@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plans import on_threads
 from scipy import stats
 
 import fermiac as fm
@@ -74,12 +75,12 @@ def test_ties_count_as_wrong() -> None:
 def test_forms_and_threads_give_the_same_bits(tmp_path: Path) -> None:
     members, others = _scores(1.0, 300, 200, 6)
     members[:2], others[0] = np.inf, -np.inf
-    audit = audit_ranks(members, others, rng=7, n_threads=1)
+    audit = on_threads(1, audit_ranks, members, others, rng=7)
     both, inside = np.concatenate([members, others]), np.arange(500) < 300
-    labelled = audit_ranks(both, labels=inside, rng=7, n_threads=3)
+    labelled = on_threads(3, audit_ranks, both, labels=inside, rng=7)
     assert (labelled.mu_lower, labelled.n_ordered) == (audit.mu_lower, audit.n_ordered)
     claim = TradeOff.from_gdp(0.8)
-    assert audit.p_value(claim, n_threads=1) == audit.p_value(claim, n_threads=3)
+    assert on_threads(1, audit.p_value, claim) == on_threads(3, audit.p_value, claim)
     audit.save(tmp_path / "audit")
     again = fm.load(tmp_path / "audit")
     assert repr(again) == repr(audit)

@@ -167,7 +167,10 @@ def test_coverage_of_the_bootstrap() -> None:
 def test_bits_of_the_bootstrap(thread_counts: tuple[int, ...]) -> None:
     c = roc(*tied(2, 300))
     for name, fpr in [("auc", None), ("advantage", None), ("tpr_at_fpr", 0.05)]:
-        runs = [c.bootstrap(name, n=300, fpr=fpr, rng=8, n_threads=k) for k in thread_counts]
+        runs = [
+            c.bootstrap(name, n=300, fpr=fpr, rng=8, plan=fm.Plan(n_threads=k))
+            for k in thread_counts
+        ]
         for run in runs:
             np.testing.assert_array_equal(run.replicates, runs[0].replicates)
             assert (run.lower, run.upper) == (runs[0].lower, runs[0].upper)

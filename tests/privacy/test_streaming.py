@@ -109,7 +109,7 @@ def test_the_sources_of_libraries(library: str) -> None:
 def test_files_parts_and_a_second_call(tmp_path: Path) -> None:
     out = tmp_path / "rows"
     for i in range(2):
-        assert scan(TABLE, block_rows=8, out=out, part=(i, 2), keep=["id"]) == N
+        assert scan(TABLE, block_rows=8, out=out, plan=fm.Plan(part=(i, 2)), keep=["id"]) == N
     files = sorted(out.iterdir())
     assert len(files) == 4
     there = {path: path.stat().st_mtime_ns for path in files}
@@ -221,7 +221,7 @@ def test_parts_of_posteriors_and_their_columns(measure: str, tmp_path: Path) -> 
     np.testing.assert_array_equal(rows["q"], whole.isf(0.01).ravel())
     for n in (1, 3, 16):
         for i in range(n):
-            part = call(**given, part=(i, n))
+            part = call(**given, plan=fm.Plan(part=(i, n)))
             part.columns(what, prob=0.8).save(tmp_path / f"{n}-{i}.safetensors")
         parts = [fm.load(tmp_path / f"{n}-{i}.safetensors") for i in range(n)]
         merged = fm.merge(parts[::-1])
@@ -230,7 +230,7 @@ def test_parts_of_posteriors_and_their_columns(measure: str, tmp_path: Path) -> 
     with pytest.warns(fm.errors.FermiacWarning, match="60 rows are missing: 0 to 2"):
         fm.merge(parts[1:])
     with pytest.raises(ArgumentError, match="another call"):
-        fm.merge([parts[0], call(**given, part=(1, 16)).columns(what, prob=0.7)])
+        fm.merge([parts[0], call(**given, plan=fm.Plan(part=(1, 16))).columns(what, prob=0.7)])
     with pytest.raises(ArgumentError, match="two parts hold row"):
         fm.merge([parts[0], parts[0]])
     with pytest.raises(fm.errors.UnknownNameError, match="the columns are"):
@@ -243,7 +243,14 @@ def test_parts_of_posteriors_and_their_columns(measure: str, tmp_path: Path) -> 
     with pytest.raises(ArgumentError, match="kind: "):
         whole.columns(["mean"], kind="widest")
     with pytest.raises(ArgumentError, match="this part is empty"):
-        call(10, 2, 3, 4, **({"epsilon": 1.0} if measure == "delta" else {}), part=(0, 2))
+        call(
+            10,
+            2,
+            3,
+            4,
+            **({"epsilon": 1.0} if measure == "delta" else {}),
+            plan=fm.Plan(part=(0, 2)),
+        )
 
 
 def test_a_posterior_of_one_row() -> None:

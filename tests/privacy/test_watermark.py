@@ -148,7 +148,7 @@ def test_p_values_are_uniform_where_there_is_no_watermark(kind: str, gamma: floa
                 gamma=gamma,
                 n_null=T,
                 rng=s,
-                n_threads=1,
+                plan=fm.Plan(n_threads=1),
             ).p_value
             for s in range(runs)
         ]
@@ -243,7 +243,9 @@ def test_threads_and_batches_change_no_bit(
     key = KINDS[kind](50, 100, rng=0)
     texts = np.random.default_rng(0).integers(0, 100, (3, 60))
     options: dict[str, Any] = {"block_size": 20, "gamma": gamma, "n_null": 70, "rng": 5}
-    many = [detect_watermark(texts, key, n_threads=t, **options) for t in thread_counts]
+    many = [
+        detect_watermark(texts, key, plan=fm.Plan(n_threads=t), **options) for t in thread_counts
+    ]
     for other in many[1:]:
         np.testing.assert_array_equal(many[0].null_statistics, other.null_statistics)
         np.testing.assert_array_equal(many[0].statistic, other.statistic)
@@ -266,7 +268,9 @@ def test_work_that_is_cut_into_pieces_gives_what_the_whole_does(
     key = ExponentialKey(64, 100, rng=0)
     text = np.random.default_rng(0).integers(0, 100, 250)
     cut = [
-        detect_watermark(text, key, block_size=130, gamma=-0.4, n_null=1, rng=1, n_threads=t)
+        detect_watermark(
+            text, key, block_size=130, gamma=-0.4, n_null=1, rng=1, plan=fm.Plan(n_threads=t)
+        )
         for t in thread_counts[:2]
     ]
     np.testing.assert_array_equal(cut[0].null_statistics, cut[1].null_statistics)
@@ -362,7 +366,13 @@ def test_an_interrupt_leaves_what_was_done() -> None:
 
     with pytest.raises(KeyboardInterrupt) as caught:
         detect_watermark(
-            text, key, block_size=60, gamma=-0.5, n_null=10_000, rng=0, progress=stop, n_threads=2
+            text,
+            key,
+            block_size=60,
+            gamma=-0.5,
+            n_null=10_000,
+            rng=0,
+            plan=fm.Plan(n_threads=2, progress=stop),
         )
     partial = caught.value.partial_result
     T = partial.null_statistics.size

@@ -79,7 +79,7 @@ def test_samples_follow_the_key_and_the_law(kind: str) -> None:
         expected = order[[int(np.argmax(reached >= u)) for u in key.uniforms]]
     np.testing.assert_array_equal(text, expected)
     np.testing.assert_array_equal(key.sample(np.tile(p, (30, 1)), offset=1990)[10:], text[:20])
-    np.testing.assert_array_equal(key.sample(10 * p, 30, n_threads=3), text[:30])
+    np.testing.assert_array_equal(key.sample(10 * p, 30, plan=fm.Plan(n_threads=3)), text[:30])
     seen = []
 
     def law(tokens: NDArray[np.int64]) -> Array:

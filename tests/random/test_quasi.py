@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from child_processes import child, output
 from numpy.typing import NDArray
+from plans import on_threads
 from scipy.stats import qmc
 
 import fermiac as fm
@@ -106,7 +107,7 @@ def test_scrambles_are_unbiased_and_independent(scramble: str) -> None:
     n_scrambles = 1000
     means = []
     for r in range(n_scrambles):
-        x, y, z = sobol(16, 3, 1, scramble, replicate=r, n_threads=1).T
+        x, y, z = on_threads(1, sobol, 16, 3, 1, scramble, replicate=r).T
         means.append([v.mean() for v in (x, x * y, (x * z) ** 2, x + y + z < 1)])
     found = np.array(means)
     stderr = found.std(axis=0, ddof=1) / np.sqrt(n_scrambles)
@@ -129,7 +130,7 @@ def variances(scramble: str, sizes: list[int], n_scrambles: int) -> NDArray[np.f
     out = []
     for n in sizes:
         means = [
-            np.exp(sobol(n, 2, 5, scramble, replicate=r, n_threads=1)).prod(axis=1).mean()
+            np.exp(on_threads(1, sobol, n, 2, 5, scramble, replicate=r)).prod(axis=1).mean()
             for r in range(n_scrambles)
         ]
         out.append(np.var(means, ddof=1))
@@ -170,9 +171,9 @@ def test_coordinates_beyond_the_table_are_random() -> None:
 @pytest.mark.parametrize("scramble", SCRAMBLES)
 def test_threads_do_not_change_a_bit(scramble: str | None, thread_counts: tuple[int, ...]) -> None:
     n = 2**17 + 5
-    one = sobol(n, 5, 3, scramble, 11, n_threads=1)
+    one = on_threads(1, sobol, n, 5, 3, scramble, 11)
     for n_threads in thread_counts:
-        assert np.array_equal(sobol(n, 5, 3, scramble, 11, n_threads=n_threads), one)
+        assert np.array_equal(on_threads(n_threads, sobol, n, 5, 3, scramble, 11), one)
 
 
 @pytest.mark.parametrize("level", fm._core.isa_levels)

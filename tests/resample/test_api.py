@@ -104,7 +104,7 @@ def test_default_intervals_hold(law: str, n: int, statistic: str, truth: float) 
     held = 0
     for key in range(400):
         x = getattr(fm.random.Stream(key + 1000), law)(n)
-        r = bootstrap(x, statistic, n_resamples=499, rng=key, n_threads=1)
+        r = bootstrap(x, statistic, n_resamples=499, rng=key, plan=fm.Plan(n_threads=1))
         held += r.lower <= truth <= r.upper
     # The standard error of a coverage of 0.95 in 400 data sets is 0.011.
     assert 0.90 < held / 400 < 0.99
@@ -115,7 +115,7 @@ def test_areas_of_few_scores_have_intervals() -> None:
     for key in range(200):
         stream = fm.random.Stream(key + 5000)
         a, b = stream.normal(20) + 2.3262, stream.normal(20)
-        r = quietly((a, b), "auc", n_resamples=499, rng=key, n_threads=1)
+        r = quietly((a, b), "auc", n_resamples=499, rng=key, plan=fm.Plan(n_threads=1))
         assert 0 <= r.lower <= r.upper <= 1
         held += r.lower <= 0.95 <= r.upper
     assert held / 200 > 0.9
@@ -147,9 +147,9 @@ def test_proportions_have_the_score_interval() -> None:
 
 def test_bits_do_not_depend_on_threads(thread_counts: tuple[int, ...]) -> None:
     x = (draws(300), draws(200, seed=2))
-    one = bootstrap(x, "auc", n_resamples=300, rng=3, n_threads=1)
+    one = bootstrap(x, "auc", n_resamples=300, rng=3, plan=fm.Plan(n_threads=1))
     for n in thread_counts:
-        other = bootstrap(x, "auc", n_resamples=300, rng=3, n_threads=n)
+        other = bootstrap(x, "auc", n_resamples=300, rng=3, plan=fm.Plan(n_threads=n))
         assert (other.replicates == one.replicates).all()
         assert other.replicate_stderrs is not None
         assert (other.replicate_stderrs == one.replicate_stderrs).all()

@@ -48,7 +48,9 @@ def test_coverage_of_a_skewed_mean() -> None:
     held = plain = 0
     for seed in range(1000, 1050):
         x = fm.random.Stream(seed).exponential(15)
-        r = double_bootstrap(x, "mean", n_resamples=300, n_inner=150, rng=seed, progress=False)
+        r = double_bootstrap(
+            x, "mean", n_resamples=300, n_inner=150, rng=seed, plan=fm.Plan(progress=False)
+        )
         held += bool(r.lower < 1 < r.upper)
         plain += bool(r.plain_lower < 1 < r.plain_upper)
     assert held / 50 > 0.84
@@ -85,7 +87,7 @@ def test_samples_of_all_kinds() -> None:
 
 def test_the_seed_threads_and_pinned_values(thread_counts: tuple[int, ...]) -> None:
     runs = [
-        double_bootstrap(X, "mean", n_resamples=150, n_inner=50, rng=4, n_threads=t)
+        double_bootstrap(X, "mean", n_resamples=150, n_inner=50, rng=4, plan=fm.Plan(n_threads=t))
         for t in thread_counts
     ]
     assert len({(r.lower, r.upper) for r in runs}) == 1
@@ -134,7 +136,7 @@ def test_an_interrupt_hands_out_the_resamples_so_far() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        double_bootstrap(X, "mean", rng=0, progress=stop)
+        double_bootstrap(X, "mean", rng=0, plan=fm.Plan(progress=stop))
     part = stopped.value.partial_result
     assert part.status == "interrupted"
     assert part.n_resamples == 192
@@ -147,7 +149,7 @@ def test_parts_stores_and_interrupts(tmp_path: Path) -> None:
         return double_bootstrap(X, "mean", **{"n_resamples": 400, "n_inner": 20, "rng": 0, **given})
 
     whole = call()
-    parts = [call(part=(i, 3)) for i in range(3)]
+    parts = [call(plan=fm.Plan(part=(i, 3))) for i in range(3)]
     assert repr(parts[0]).startswith("Replicates: 133 of 400")
     # Another confidence needs no other resamples.
     other = call(prob=0.9, replicates=fm.merge(parts))
@@ -157,7 +159,7 @@ def test_parts_stores_and_interrupts(tmp_path: Path) -> None:
     with pytest.warns(FermiacWarning), pytest.raises(ArgumentError, match="are missing"):
         call(replicates=fm.merge(parts[:2]))
     with pytest.raises(ArgumentError, match="store: given without rng="):
-        call(store=tmp_path, rng=None)
+        call(plan=fm.Plan(store=tmp_path), rng=None)
 
     def stop(done: int, total: int) -> None:
         if done > total / 2:
@@ -165,8 +167,8 @@ def test_parts_stores_and_interrupts(tmp_path: Path) -> None:
 
     for store in (None, tmp_path):
         with pytest.raises(KeyboardInterrupt) as stopped:
-            call(store=store, progress=stop)
+            call(plan=fm.Plan(store=store, progress=stop))
         partial = stopped.value.partial_result  # type: ignore[attr-defined]
         assert 200 <= partial.n_resamples < 400
         np.testing.assert_array_equal(partial.replicates, whole.replicates[: partial.n_resamples])
-    assert call(store=tmp_path).upper == whole.upper
+    assert call(plan=fm.Plan(store=tmp_path)).upper == whole.upper

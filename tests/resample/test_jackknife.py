@@ -143,10 +143,10 @@ def test_the_same_bits_on_workers(more: dict[str, Any]) -> None:
     local = fm.resample.jackknife(x, **given)
     with ThreadPoolExecutor(3) as pool:
         for executor in (pool, fm.executor.Sharded(pool, rows=3)):
-            there = fm.resample.jackknife(x, executor=executor, **given)
+            there = fm.resample.jackknife(x, plan=executor, **given)
             for name in ("values", "stderr", "bias", "acceleration"):
                 np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
             assert there.n_evals == local.n_evals
-        assert fm.resample.jackknife(x, executor=pool).values.shape == x.shape
+        assert fm.resample.jackknife(x, plan=pool).values.shape == x.shape
     with pytest.raises(ArgumentError, match="executor: 3 given"):
-        fm.resample.jackknife(x, executor=3)
+        fm.resample.jackknife(x, plan=3)

@@ -162,7 +162,7 @@ def test_results_go_on(tmp_path: Any) -> None:
     assert loaded.settings["positive"] == "yes"
     np.testing.assert_array_equal(loaded.extend(20).replicates, two.extend(20).replicates)
     parts = [bootstrap((ANIMALS[CLASSES], ANIMALS[GUESSED]), "f1", n_resamples=199, rng=0,
-                       part=(i, 2)) for i in range(2)]  # fmt: skip
+                       plan=fm.Plan(part=(i, 2))) for i in range(2)]  # fmt: skip
     joined = bootstrap((ANIMALS[CLASSES], ANIMALS[GUESSED]), "f1", n_resamples=199, rng=0,
                        replicates=fm.merge(parts))  # fmt: skip
     np.testing.assert_array_equal(joined.replicates, b.replicates)

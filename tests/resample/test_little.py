@@ -48,7 +48,7 @@ def test_coverage() -> None:
     held = 0
     for seed in range(1000, 1100):
         x = fm.random.Stream(seed).exponential(1000)
-        r = little_bootstraps(x, "mean", n_resamples=60, rng=seed, progress=False)
+        r = little_bootstraps(x, "mean", n_resamples=60, rng=seed, plan=fm.Plan(progress=False))
         held += bool(r.lower < 1 < r.upper)
     assert 0.89 <= held / 100 <= 0.99
 
@@ -93,7 +93,8 @@ def test_some_of_the_subsets() -> None:
 
 def test_the_seed_threads_and_pinned_values(thread_counts: tuple[int, ...]) -> None:
     runs = [
-        little_bootstraps(X[:3000], "sd", n_resamples=40, rng=4, n_threads=t) for t in thread_counts
+        little_bootstraps(X[:3000], "sd", n_resamples=40, rng=4, plan=fm.Plan(n_threads=t))
+        for t in thread_counts
     ]
     assert len({(r.lower, r.upper) for r in runs}) == 1
     assert [runs[0].lower, runs[0].upper] == pytest.approx(
@@ -160,7 +161,7 @@ def test_an_interrupt_hands_out_the_subsets_so_far() -> None:
 
     whole = little_bootstraps(X, "mean", rng=0)
     with pytest.raises(KeyboardInterrupt) as stopped:
-        little_bootstraps(X, "mean", rng=0, progress=stop)
+        little_bootstraps(X, "mean", rng=0, plan=fm.Plan(progress=stop))
     part = stopped.value.partial_result
     assert part.status == "interrupted"
     ratio = float(part.stderr) / float(whole.stderr)
@@ -182,7 +183,7 @@ def test_workers_open_the_file_of_a_map(tmp_path: Path) -> None:
     assert len(stored) < 1000
     np.testing.assert_array_equal(pickle.loads(stored).opened(), columns)
     with spawned(2) as executor:
-        there = little_bootstraps(x, "mean", n_resamples=20, rng=0, executor=executor)
+        there = little_bootstraps(x, "mean", n_resamples=20, rng=0, plan=executor)
     np.testing.assert_array_equal(
         there.upper, little_bootstraps(x, "mean", n_resamples=20, rng=0).upper
     )
@@ -191,7 +192,9 @@ def test_workers_open_the_file_of_a_map(tmp_path: Path) -> None:
 def test_parts_and_stores(tmp_path: Path) -> None:
     x = fm.random.Stream(1).exponential(2000)
     whole = little_bootstraps(x, n_resamples=20, rng=0)
-    parts = [little_bootstraps(x, n_resamples=20, rng=0, part=(i, 2)) for i in range(2)]
+    parts = [
+        little_bootstraps(x, n_resamples=20, rng=0, plan=fm.Plan(part=(i, 2))) for i in range(2)
+    ]
     with pytest.raises(ArgumentError, match="of another call"):
         little_bootstraps(x + 1, n_resamples=20, rng=0, replicates=fm.merge(parts))
     merged = little_bootstraps(x, n_resamples=20, rng=0, replicates=fm.merge(parts), prob=0.95)
@@ -203,8 +206,11 @@ def test_parts_and_stores(tmp_path: Path) -> None:
 
     for store in (None, tmp_path):
         with pytest.raises(KeyboardInterrupt) as stopped:
-            little_bootstraps(x, n_resamples=20, rng=0, store=store, progress=stop)
+            little_bootstraps(x, n_resamples=20, rng=0, plan=fm.Plan(store=store, progress=stop))
         partial = stopped.value.partial_result  # type: ignore[attr-defined]
         assert 2 <= partial.n_subsets < whole.n_subsets
         assert partial.status == "interrupted"
-    assert little_bootstraps(x, n_resamples=20, rng=0, store=tmp_path).upper == whole.upper
+    assert (
+        little_bootstraps(x, n_resamples=20, rng=0, plan=fm.Plan(store=tmp_path)).upper
+        == whole.upper
+    )

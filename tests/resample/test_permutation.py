@@ -224,7 +224,7 @@ def test_p_values_are_valid_and_nearly_uniform() -> None:
             data = x if kind == "signs" else (x[:12], x[12:])
             p = permutation_test(
                 data, kind=kind, alternative="greater", n_resamples=199, exact=False, rng=key,
-                n_threads=1,
+                plan=fm.Plan(n_threads=1),
             )  # fmt: skip
             found.append(p.pvalue)
         for u in (0.05, 0.1, 0.5):
@@ -271,7 +271,7 @@ def test_p_values_under_the_null(name: str) -> None:
     for key in range(sets):
         data = draw(fm.random.Stream(key, index=11))
         for side, p in found.items():
-            r = permutation_test(data, alternative=side, rng=key, n_threads=1, **more)
+            r = permutation_test(data, alternative=side, rng=key, plan=fm.Plan(n_threads=1), **more)
             p.append(float(r.pvalue))
             methods.append(r.method)
     # Few outcomes beyond the observed one are counted.
@@ -289,7 +289,9 @@ def test_the_family_wise_error_of_max_t() -> None:
     for key in range(200):
         table = fm.random.Stream(key, index=12).normal((15, 8))
         table[:, 4:] += table[:, :1]  # columns that depend on each other
-        p = permutation_test(table, adjust="max-t", n_resamples=199, rng=key, n_threads=1)
+        p = permutation_test(
+            table, adjust="max-t", n_resamples=199, rng=key, plan=fm.Plan(n_threads=1)
+        )
         assert p.pvalue_adjusted is not None
         rejected += p.pvalue_adjusted.min() <= 0.05
     assert 0.005 < rejected / 200 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
@@ -327,9 +329,11 @@ def test_bits_do_not_depend_on_threads(thread_counts: tuple[int, ...]) -> None:
     x = stream.normal((30, 300))
     for data, more in ((x, {"adjust": "max-t"}), (x[:, 0], {"exact": False}),
                        ((x[:10, 0], x[10:, 0]), {"exact": False})):  # fmt: skip
-        one = permutation_test(data, n_resamples=300, rng=3, n_threads=1, **more)
+        one = permutation_test(data, n_resamples=300, rng=3, plan=fm.Plan(n_threads=1), **more)
         for n in thread_counts:
-            other = permutation_test(data, n_resamples=300, rng=3, n_threads=n, **more)
+            other = permutation_test(
+                data, n_resamples=300, rng=3, plan=fm.Plan(n_threads=n), **more
+            )
             assert np.array_equal(one.null, other.null)
             assert np.array_equal(one.pvalue, other.pvalue)
 

@@ -42,8 +42,8 @@ def test_all_schemes_have_the_same_bits_on_workers(x: Any, more: dict[str, Any])
     given = {"n_resamples": 400, "rng": 3, **more}
     local = bootstrap(x, **given)
     with ThreadPoolExecutor(3) as pool:
-        there = bootstrap(x, executor=pool, **given)
-        longer = there.extend(50, executor=pool) if "indices" not in more else None
+        there = bootstrap(x, plan=pool, **given)
+        longer = there.extend(50, plan=pool) if "indices" not in more else None
     for name in ("replicates", "replicate_stderrs", "lower", "upper", "stderr"):
         np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
     assert there.warnings == local.warnings
@@ -56,15 +56,15 @@ def test_many_columns_on_workers(more: dict[str, Any]) -> None:
     x = (TABLE[:14] + 0.4, TABLE[14:])
     local = permutation_test(x, n_resamples=900, rng=1, **more)
     with ThreadPoolExecutor(3) as pool:
-        there = permutation_test(x, n_resamples=900, rng=1, executor=pool, **more)
+        there = permutation_test(x, n_resamples=900, rng=1, plan=pool, **more)
         with pytest.raises(ArgumentError, match="part: given with several columns"):
-            permutation_test(x, n_resamples=900, rng=1, part=(0, 2), **more)
+            permutation_test(x, n_resamples=900, rng=1, plan=fm.Plan(part=(0, 2)), **more)
     for name in ("pvalue", "pvalue_adjusted", "null"):
         np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
 
 
 def parts(n: int, **more: Any) -> list[Any]:
-    return [bootstrap(X, "sd", rng=0, part=(i, n), **more) for i in range(n)]
+    return [bootstrap(X, "sd", rng=0, plan=fm.Plan(part=(i, n)), **more) for i in range(n)]
 
 
 def test_parts_are_saved_and_belong_to_one_call(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_parts_are_saved_and_belong_to_one_call(tmp_path: Path) -> None:
     "blocks", [(), ((),), ((3,),), ((0, 2, 4),), ((4, 0),), ((0, 3),), ((6, 10),), ((2, 4), (0, 2))]
 )
 def test_a_file_whose_address_does_not_fit_its_rows_is_refused(blocks: Any, tmp_path: Path) -> None:
-    part = bootstrap(X, "sd", n_resamples=8, rng=0, part=(1, 2))
+    part = bootstrap(X, "sd", n_resamples=8, rng=0, plan=fm.Plan(part=(1, 2)))
     assert part.blocks == ((4, 8),)
     part.save(path := tmp_path / "part")
     text, tensors = _core.store_read(str(path), "result")
@@ -126,9 +126,9 @@ def test_refused(more: dict[str, Any], words: str) -> None:
 
 def test_a_known_law_has_no_parts() -> None:
     with pytest.raises(ArgumentError, match="the law of 'median' is known"):
-        bootstrap(X, "median", rng=0, part=(0, 2))
+        bootstrap(X, "median", rng=0, plan=fm.Plan(part=(0, 2)))
     with pytest.raises(ArgumentError, match="no permutations are sampled"):
-        permutation_test(X[:12] - 1.0, rng=0, part=(0, 2))
+        permutation_test(X[:12] - 1.0, rng=0, plan=fm.Plan(part=(0, 2)))
 
 
 def test_an_interrupt_keeps_the_first_replicates(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_interrupt_keeps_the_first_replicates(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        bootstrap(X, "sd", rng=0, store=tmp_path, progress=stop)
+        bootstrap(X, "sd", rng=0, plan=fm.Plan(store=tmp_path, progress=stop))
     found = stopped.value.partial_result  # type: ignore[attr-defined]
     assert found.status == "interrupted"
     n = found.n_resamples
@@ -150,9 +150,9 @@ import sys, fermiac as fm
 def spread(b):
     return b.std(axis=1)
 x = fm.random.Stream(7).exponential(30)
-r = fm.resample.bootstrap(x, spread, n_resamples=200, rng=0, store=sys.argv[1])
+r = fm.resample.bootstrap(x, spread, n_resamples=200, rng=0, plan=fm.Plan(store=sys.argv[1]))
 a = (x, x[:9] * 2)
-p = fm.resample.permutation_test(a, exact=False, n_resamples=200, rng=0, store=sys.argv[2])
+p = fm.resample.permutation_test(a, exact=False, n_resamples=200, rng=0, plan=fm.Plan(store=sys.argv[2]))
 print(r.upper, p.pvalue)
 """
 
@@ -164,4 +164,4 @@ def test_another_process_finds_the_files(tmp_path: Path) -> None:
     assert said[0] == said[1] != ""
     assert [len([*folder.iterdir()]) for folder in folders] == [200, 200]
     with pytest.raises(CheckpointError, match="another call"):
-        bootstrap(X, "sd", rng=0, store=folders[0])
+        bootstrap(X, "sd", rng=0, plan=fm.Plan(store=folders[0]))

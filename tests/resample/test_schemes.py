@@ -200,12 +200,12 @@ def test_executors_give_the_bits_of_local_calls() -> None:
     local = bootstrap(x, _spread, **common)
     with ThreadPoolExecutor(2) as pool:
         for batch in (None, 7):
-            other = bootstrap(x, _spread, executor=pool, batch=batch, **common)
+            other = bootstrap(x, _spread, plan=pool, batch=batch, **common)
             assert (other.replicates == local.replicates).all()
             assert (np.asarray(other.upper) == np.asarray(local.upper)).all()
-        weighed = bootstrap(x, lambda x, w: (w * x).sum(1), weights=True, executor=pool, **common)
+        weighed = bootstrap(x, lambda x, w: (w * x).sum(1), weights=True, plan=pool, **common)
         with pytest.raises(TargetError):
-            bootstrap(x, lambda b: b.mean(1)[:1], executor=pool, **common)
+            bootstrap(x, lambda b: b.mean(1)[:1], plan=pool, **common)
     assert weighed.replicates.shape == (500,)
     for more in ({"executor": 3}, {"executor": 3, "statistic": "median"}):
         with pytest.raises(ArgumentError):
@@ -309,5 +309,7 @@ def test_draws_are_pinned(name: str) -> None:
     np.testing.assert_allclose(r.replicates, pinned, rtol=1e-12)
     # Continued from a number that is no multiple of the replicates of a stream.
     short = fm.resample.bootstrap(x, statistic, n_resamples=150, **common).extend(100)
-    whole = fm.resample.bootstrap(x, statistic, n_resamples=250, n_threads=2, **common)
+    whole = fm.resample.bootstrap(
+        x, statistic, n_resamples=250, plan=fm.Plan(n_threads=2), **common
+    )
     assert (short.replicates == whole.replicates).all()

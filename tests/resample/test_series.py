@@ -186,7 +186,13 @@ def test_studentised_blocks_hold_better() -> None:
         x = ar(0.7, 120, key)
         for method in held:
             r = quietly(
-                x, "sd", scheme="stationary", n_resamples=299, rng=key, n_threads=1, method=method
+                x,
+                "sd",
+                scheme="stationary",
+                n_resamples=299,
+                rng=key,
+                plan=fm.Plan(n_threads=1),
+                method=method,
             )
             held[method] += r.lower <= np.sqrt(1 / 0.51) <= r.upper
     # 0.81 and 0.87 in 1000 other data sets.

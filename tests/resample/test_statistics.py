@@ -139,11 +139,11 @@ def test_panels_have_the_bits_of_single_replicates(thread_counts: tuple[int, ...
     stream = fm.random.Stream(5)
     data = (stream.normal((200, 4)), stream.normal(200))
     common: dict[str, Any] = {"method": "percentile", "rng": 2}
-    whole = bootstrap(data, "ols", n_resamples=230, n_threads=1, **common)
+    whole = bootstrap(data, "ols", n_resamples=230, plan=fm.Plan(n_threads=1), **common)
     for n in thread_counts:
-        parts = bootstrap(data, "ols", n_resamples=37, n_threads=n, **common)
+        parts = bootstrap(data, "ols", n_resamples=37, plan=fm.Plan(n_threads=n), **common)
         for more in (1, 2, 60, 130):
-            parts = parts.extend(more, n_threads=n)
+            parts = parts.extend(more, plan=fm.Plan(n_threads=n))
         assert (parts.replicates == whole.replicates).all()
 
 

@@ -124,7 +124,9 @@ def test_the_level_with_few_clusters() -> None:
     held = plain = 0
     for seed in range(1000, 1150):
         x, y, g = clustered(seed, 10)
-        r = wild_bootstrap((x, y), clusters=g, n_resamples=399, rng=seed, progress=False)
+        r = wild_bootstrap(
+            (x, y), clusters=g, n_resamples=399, rng=seed, plan=fm.Plan(progress=False)
+        )
         held += bool(r.lower[1] < 1 < r.upper[1])
         plain += bool(abs(r.estimate[1] - 1) < 1.96 * r.stderr[1])
     assert 0.90 <= held / 150 <= 0.99
@@ -210,7 +212,9 @@ def test_an_interrupt_hands_out_the_replicates_so_far() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        wild_bootstrap((x, y), clusters=g, n_resamples=2**17, multipliers="webb", progress=stop)
+        wild_bootstrap(
+            (x, y), clusters=g, n_resamples=2**17, multipliers="webb", plan=fm.Plan(progress=stop)
+        )
     part = stopped.value.partial_result
     assert part.status == "interrupted"
     assert 99 <= part.n_resamples < 2**17
@@ -223,7 +227,7 @@ def test_parts_stores_and_interrupts(tmp_path: Path) -> None:
         return wild_bootstrap((x, y), clusters=g, **{"n_resamples": 999, "rng": 0, **given})
 
     whole = call()
-    parts = [call(part=(i, 2)) for i in range(2)]
+    parts = [call(plan=fm.Plan(part=(i, 2))) for i in range(2)]
     # Another null hypothesis needs no other resamples.
     other = call(null=1.0, replicates=fm.merge(parts))
     np.testing.assert_array_equal(other.pvalue, call(null=1.0).pvalue)
@@ -236,14 +240,14 @@ def test_parts_stores_and_interrupts(tmp_path: Path) -> None:
 
     for store in (None, tmp_path):
         with pytest.raises(KeyboardInterrupt) as stopped:
-            call(store=store, progress=stop)
+            call(plan=fm.Plan(store=store, progress=stop))
         partial = stopped.value.partial_result  # type: ignore[attr-defined]
         assert 99 <= partial.n_resamples < 999
-    np.testing.assert_array_equal(call(store=tmp_path).upper, whole.upper)
+    np.testing.assert_array_equal(call(plan=fm.Plan(store=tmp_path)).upper, whole.upper)
     own = wild.Multipliers("mine", wild._mammen)
     named = wild_bootstrap((x, y), multipliers="mammen", n_resamples=500, rng=0)
     apart = [
-        wild_bootstrap((x, y), multipliers=own, n_resamples=500, rng=0, part=(i, 3))
+        wild_bootstrap((x, y), multipliers=own, n_resamples=500, rng=0, plan=fm.Plan(part=(i, 3)))
         for i in range(3)
     ]
     given = wild_bootstrap(

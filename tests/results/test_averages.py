@@ -98,7 +98,8 @@ def test_bits_do_not_depend_on_threads(thread_counts: tuple[int, ...]) -> None:
     s = gaussian(30_000, 4)
     for controls in (None, "stein"):
         first, *others = (
-            s.expect(lambda x: np.exp(x), controls=controls, n_threads=k) for k in thread_counts
+            s.expect(lambda x: np.exp(x), controls=controls, plan=fm.Plan(n_threads=k))
+            for k in thread_counts
         )
         for e in others:
             np.testing.assert_array_equal(first.mean, e.mean)
@@ -310,16 +311,16 @@ def test_a_function_on_workers() -> None:
         for sample, f in cases:
             local = sample.expect(f)
             for executor in (threads, fm.executor.Sharded(threads, rows=77)):
-                there = sample.expect(f, executor=executor)
+                there = sample.expect(f, plan=executor)
                 for name in ("mean", "stderr", "ess"):
                     np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
         for values in (x, "a", ["a", "b"]):
             with pytest.raises(ArgumentError, match="executor: given with f that is no function"):
-                chains.expect(values, executor=threads)
+                chains.expect(values, plan=threads)
         with pytest.raises(TargetError):
-            chains.expect(lambda x: x[:3, 0], executor=threads)
+            chains.expect(lambda x: x[:3, 0], plan=threads)
     with spawned(2) as pool:
-        there = weighted.expect(worker_targets.moments, executor=pool)
+        there = weighted.expect(worker_targets.moments, plan=pool)
     np.testing.assert_array_equal(there.mean, weighted.expect(worker_targets.moments).mean)
     with pytest.raises(ArgumentError, match="executor: 3 given"):
-        weighted.expect(worker_targets.moments, executor=3)
+        weighted.expect(worker_targets.moments, plan=3)

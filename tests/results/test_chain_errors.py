@@ -160,7 +160,10 @@ def test_slow_chains_with_right_gradients_have_controls_of_mean_zero() -> None:
 def test_the_bits_do_not_depend_on_threads(thread_counts: tuple[int, ...]) -> None:
     x = walks(3, 2000, 6, 0.1)
     s = fm.Sample.from_arrays(x, gradients=-x)
-    got = [s.expect(lambda x: np.sin(x), controls="stein", n_threads=t) for t in thread_counts]
+    got = [
+        s.expect(lambda x: np.sin(x), controls="stein", plan=fm.Plan(n_threads=t))
+        for t in thread_counts
+    ]
     for e in got[1:]:
         np.testing.assert_array_equal(e.mean, got[0].mean)
         np.testing.assert_array_equal(e.cov, got[0].cov)

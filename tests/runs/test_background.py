@@ -63,7 +63,7 @@ def test_pause_and_resume() -> None:
 
 
 def test_abort_gives_the_partial_result() -> None:
-    run = endless(n_threads=2)
+    run = endless(plan=fm.Plan(n_threads=2))
     until(lambda: run.progress[0], "evaluations")
     with pytest.raises(TimeoutError, match="it goes on"):
         run.result(timeout=0.01)
@@ -110,7 +110,7 @@ def test_an_error_is_raised_by_the_handle() -> None:
 
 def test_the_callback_of_the_user_is_called() -> None:
     seen: list[tuple[int, int]] = []
-    run = endless(progress=lambda *counts: seen.append(counts))
+    run = endless(plan=fm.Plan(progress=lambda *counts: seen.append(counts)))
     until(lambda: len(seen) > 1, "reports")
     run.abort()
     assert seen == sorted(seen)
@@ -162,7 +162,7 @@ def test_the_interpreter_can_end_during_a_run() -> None:
         for n_threads in (1, 2):
             run = fm.importance.start(
                 "expect", fm.targets.powers(2), fm.distributions.Normal(), n=10**12,
-                method="mc", rng=0, n_threads=n_threads,
+                method="mc", rng=0, plan=fm.Plan(n_threads=n_threads),
             )
             until(lambda: run.progress[0], "evaluations")
         paused = fm.importance.start(
@@ -184,7 +184,7 @@ def test_a_run_can_be_aborted_within_its_first_batch() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         shards = fm.executor.Sharded(pool, rows=1)
-        run = fm.importance.start("expect", slow, LAW, n=4096, rng=0, method="mc", executor=shards)
+        run = fm.importance.start("expect", slow, LAW, n=4096, rng=0, method="mc", plan=shards)
         until(lambda: run.progress[0], "rows")
         # The first batch has all 4096 rows: 40 s.
         assert run.abort() is None
@@ -198,7 +198,7 @@ def test_the_callback_may_abort_the_run_and_not_wait_for_it() -> None:
         if runs:
             runs[0].abort()
 
-    runs.append(endless(progress=abort))
+    runs.append(endless(plan=fm.Plan(progress=abort)))
     assert runs[0].result().status == "interrupted"
     assert runs[0].state == "aborted"
 
@@ -206,7 +206,7 @@ def test_the_callback_may_abort_the_run_and_not_wait_for_it() -> None:
         if len(runs) > 1:
             runs[1].wait()
 
-    runs.append(endless(progress=wait))
+    runs.append(endless(plan=fm.Plan(progress=wait)))
     with pytest.raises(RuntimeError, match="the run waits for itself"):
         runs[1].result()
 
@@ -220,7 +220,7 @@ def test_aborting_in_the_last_report_leaves_the_result() -> None:
             runs[0].abort()
 
     f = fm.targets.powers(2)
-    runs.append(fm.importance.start("expect", f, LAW, n=5000, rng=0, progress=abort))
+    runs.append(fm.importance.start("expect", f, LAW, n=5000, rng=0, plan=fm.Plan(progress=abort)))
     assert runs[0].result().status == "complete"
     assert runs[0].state == "finished"
 
@@ -235,7 +235,7 @@ def test_a_fork_has_no_runs_to_wait_for() -> None:
             pass
         law = fm.distributions.Normal()
         run = fm.importance.start(
-            "expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0, progress=held
+            "expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0, plan=fm.Plan(progress=held)
         )
         run._lock.acquire()
         child = os.fork()

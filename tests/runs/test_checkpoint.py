@@ -101,8 +101,8 @@ def test_whole_batches_are_the_default(tmp_path: Path) -> None:
 def test_built_in_integrands(tmp_path: Path, n_threads: int) -> None:
     f = fm.targets.powers([[2, 0], [1, 1]])
     whole = expect(f)
-    assert same(expect(f, tmp_path / "run", n_threads=n_threads), whole)
-    assert same(expect(f, tmp_path / "run", n_threads=n_threads), whole)
+    assert same(expect(f, tmp_path / "run", plan=fm.Plan(n_threads=n_threads)), whole)
+    assert same(expect(f, tmp_path / "run", plan=fm.Plan(n_threads=n_threads)), whole)
     assert same(expect(lambda x: f(x), tmp_path / "run"), whole)
 
 
@@ -116,8 +116,8 @@ def test_bare_pointers_and_modules(tmp_path: Path, form: str) -> None:
     assert same(expect(Counted(natives.totals, 3), tmp_path / "run"), whole)
     assert same(expect(factory), whole)
     with ThreadPoolExecutor(2) as threads:
-        assert same(expect(f, executor=threads), whole)
-        assert same(expect(f, executor=threads, target_factory=factory), whole)
+        assert same(expect(f, plan=threads), whole)
+        assert same(expect(f, plan=threads, target_factory=factory), whole)
 
 
 def test_native_and_torch_targets_are_integrands(tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_shards_are_kept_as_they_are_done(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as executor:
         shards = fm.executor.Sharded(executor, rows=70)
         with pytest.raises(RuntimeError, match="power cut"):
-            expect(first, tmp_path / "run", executor=shards)
+            expect(first, tmp_path / "run", plan=shards)
         second = Counted(targets.moments)
-        assert same(expect(second, tmp_path / "run", executor=shards), whole)
+        assert same(expect(second, tmp_path / "run", plan=shards), whole)
         assert second.rows <= 3000 - 1200 + 2 * 70 + 3
         # Without the executor, and with other shards, it is the same run.
         assert same(expect(targets.moments, tmp_path / "run"), whole)

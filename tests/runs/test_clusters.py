@@ -69,19 +69,19 @@ def test_bits_errors_and_large_targets(engine: Any, tmp_path: Path) -> None:
     (tmp_path / "loads").mkdir()
     local = expect(targets.moments)
     with started(engine, tmp_path) as executor:
-        assert same(expect(targets.moments, executor=executor), local)
+        assert same(expect(targets.moments, plan=executor), local)
         for n_workers, rows in [(1, None), (8, None), (None, 97)]:
             shards = fm.executor.Sharded(executor, n_workers, rows)
-            assert same(expect(targets.moments, executor=shards), local)
+            assert same(expect(targets.moments, plan=shards), local)
         heavy = targets.Heavy(50, tmp_path / "loads")
         shards = fm.executor.Sharded(executor, rows=100)
-        assert same(expect(heavy, executor=shards), local)
+        assert same(expect(heavy, plan=shards), local)
         built_in = fm.targets.powers([[1, 1], [0, 4]])
-        assert same(expect(built_in, executor=executor), expect(built_in))
+        assert same(expect(built_in, plan=executor), expect(built_in))
         with pytest.raises(RuntimeError, match="too high") as caught:
-            expect(targets.FailsAbove(2.0), executor=executor)
+            expect(targets.FailsAbove(2.0), plan=executor)
         assert any("rows " in note for note in caught.value.__notes__)
-        assert same(expect(targets.moments, executor=executor), local)
+        assert same(expect(targets.moments, plan=executor), local)
     # A target of 50 MB has crossed once a worker, and not with each of its shards.
     processes = [path.name.partition("-")[0] for path in (tmp_path / "loads").iterdir()]
     assert 1 <= len(processes) <= (2 if engine in ONCE else 4)
@@ -110,7 +110,7 @@ def whole_calls(**given: Any) -> list[Any]:
         **given,
     )  # fmt: skip
     rows = fm.score.sample(
-        MODEL, 700, n_steps=5, sigma_range=(0.01, 50.0), rng=1, part=(0, 1), **given
+        MODEL, 700, n_steps=5, sigma_range=(0.01, 50.0), rng=1, plan=fm.Plan(part=(0, 1)), **given
     )
     p = fm.privacy.epsilon_posterior(np.arange(1.0, 20.0), 5, 3, 9, **given)
     walk = fm.walks.walk(GRAPH, "none", n_steps=500, n_walkers=40, rng=1, **given)
@@ -188,8 +188,8 @@ def submitit_executor(tmp_path: Path) -> Iterator[Any]:
 def test_whole_parts(engine: Any, tmp_path: Path) -> None:
     local = whole_calls()
     with started(engine, tmp_path) as executor:
-        there = whole_calls(executor=executor)
-        pooled = kept_chains(executor=executor, store=tmp_path / "store")
+        there = whole_calls(plan=executor)
+        pooled = kept_chains(plan=fm.Plan(executor=executor, store=tmp_path / "store"))
     for a, b in zip(local, there, strict=True):
         np.testing.assert_array_equal(a, b)
     whole, merged = kept_chains(), fm.merge(tmp_path / "store")
@@ -211,10 +211,10 @@ def kept_chains(**given: Any) -> Any:
 def test_chains_of_nested_batches(engine: Any, tmp_path: Path) -> None:
     local = nested_batches()
     with started(engine, tmp_path) as executor:
-        there = nested_batches(executor=executor, shards="whole")
+        there = nested_batches(plan=executor, shards="whole")
         inner = getattr(executor, "executor", executor)
-        again = nested_batches(executor=fm.executor.Sharded(inner, 2, rows=8))
-        by_factory = nested_batches(executor=executor, target_factory="nested_targets:make_slope")
+        again = nested_batches(plan=fm.executor.Sharded(inner, 2, rows=8))
+        by_factory = nested_batches(plan=executor, target_factory="nested_targets:make_slope")
     for arrays in (there, again, by_factory):
         for a, b in zip(local, arrays, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -234,9 +234,9 @@ def test_killed_workers(engine: Engine, tmp_path: Path) -> None:
             given = executor
             if engine in (process_pool, plain_loky) and i:
                 with started(engine, tmp_path) as given:  # the one before is broken for its user
-                    got = expect(slow, n=400, method="mc", executor=given)
+                    got = expect(slow, n=400, method="mc", plan=given)
             else:
-                got = expect(slow, n=400, method="mc", executor=given)
+                got = expect(slow, n=400, method="mc", plan=given)
             assert same(got, local)
             stop.join()
 
@@ -273,7 +273,7 @@ def test_a_dask_cluster_that_grows_or_shrinks(
     with dask_client(n_workers=first) as client:
         scaling = threading.Thread(target=scale)
         scaling.start()
-        there = call(0.004 if whole else 0.02, executor=client)
+        there = call(0.004 if whole else 0.02, plan=client)
         scaling.join()
     np.testing.assert_array_equal(there, call(0.0))
     assert len(list(tmp_path.iterdir())) >= max(first, then)
@@ -283,7 +283,7 @@ def test_an_adaptive_dask_cluster(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     with dask_client(n_workers=0) as client:
         client.cluster.adapt(minimum=0, maximum=3)
-        got = expect(targets.Slow(0.002, tmp_path), executor=client)
+        got = expect(targets.Slow(0.002, tmp_path), plan=client)
     assert same(got, expect(targets.moments))
 
 
@@ -291,7 +291,7 @@ def test_submitit_takes_no_points(tmp_path: Path) -> None:
     submitit = pytest.importorskip("submitit")
     executor = submitit.AutoExecutor(folder=tmp_path, cluster="local")
     with pytest.raises(fm.errors.ArgumentError, match="starts a job for every task"):
-        expect(targets.moments, executor=executor)
+        expect(targets.moments, plan=executor)
 
 
 MPI = """
@@ -305,14 +305,14 @@ MPI = """
         local = expect(targets.moments)
         with MPIPoolExecutor() as executor:
             assert fm.executor.Sharded(executor).n_workers == 2
-            assert same(expect(targets.moments, executor=executor), local)
-            assert same(expect(targets.Large(), executor=executor), expect(targets.Large()))
+            assert same(expect(targets.moments, plan=executor), local)
+            assert same(expect(targets.Large(), plan=executor), expect(targets.Large()))
         print("equal bits", flush=True)
 
     def common():
         with MPICommExecutor() as executor:
             if executor is not None:
-                assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+                assert same(expect(targets.moments, plan=executor), expect(targets.moments))
                 print("equal bits", flush=True)
 
     if __name__ == "__main__":

@@ -62,10 +62,10 @@ def pool() -> Iterator[Any]:
 
 def test_a_pool_of_multiprocessing(pool: Any) -> None:
     assert fm.executor.Sharded(pool).n_workers == 2
-    assert same(expect(targets.moments, executor=pool), expect(targets.moments))
-    assert same(expect(targets.Large(), executor=pool), expect(targets.Large()))
+    assert same(expect(targets.moments, plan=pool), expect(targets.moments))
+    assert same(expect(targets.Large(), plan=pool), expect(targets.Large()))
     with pytest.raises(RuntimeError, match="too high") as caught:
-        expect(targets.FailsAbove(2.0), executor=pool)
+        expect(targets.FailsAbove(2.0), plan=pool)
     assert "raised in a worker of Pool, rows " in "\n".join(caught.value.__notes__)
 
 
@@ -77,16 +77,16 @@ def test_a_pool_of_threads_shares_the_target() -> None:
             return targets.moments(x)
 
     with ThreadPool(2) as threads:
-        assert same(expect(locked, executor=threads), expect(targets.moments))
+        assert same(expect(locked, plan=threads), expect(targets.moments))
     with pytest.raises(WorkerError, match="it must stay open until the run has ended"):
-        expect(locked, executor=threads)
+        expect(locked, plan=threads)
 
 
 def test_an_object_with_map_alone() -> None:
     assert fm.executor.Sharded(MapOnly()).n_workers == 2
-    assert same(expect(targets.moments, executor=MapOnly()), expect(targets.moments))
+    assert same(expect(targets.moments, plan=MapOnly()), expect(targets.moments))
     with pytest.raises(RuntimeError, match="gave no result for 1 of"):
-        expect(targets.moments, executor=ForgetsOne())
+        expect(targets.moments, plan=ForgetsOne())
 
 
 def module_ray(initialised: bool) -> Any:
@@ -123,12 +123,12 @@ def module_ray(initialised: bool) -> Any:
 
 def test_the_module_ray() -> None:
     with pytest.raises(ArgumentError, match=r"call ray\.init\(\) first"):
-        expect(targets.moments, executor=module_ray(False))
+        expect(targets.moments, plan=module_ray(False))
     ray = module_ray(True)
     assert repr(fm.executor.Sharded(ray)) == "Sharded(ray, n_workers=2, rows=None)"
-    assert same(expect(targets.moments, executor=ray), expect(targets.moments))
+    assert same(expect(targets.moments, plan=ray), expect(targets.moments))
     assert ray.puts == 0
-    assert same(expect(targets.Large(), executor=ray), expect(targets.Large()))
+    assert same(expect(targets.Large(), plan=ray), expect(targets.Large()))
     assert ray.puts == 1
     ray.threads.shutdown()
 
@@ -136,7 +136,7 @@ def test_the_module_ray() -> None:
 def test_jobs_are_not_for_single_points() -> None:
     kind = type("Executor", (), {"__module__": "submitit.core.core"})
     with pytest.raises(ArgumentError, match="starts a job for every task, which takes seconds"):
-        expect(targets.moments, executor=kind())
+        expect(targets.moments, plan=kind())
 
 
 class Spy(Executor):
@@ -156,7 +156,7 @@ class Spy(Executor):
 def test_a_large_target_is_sent_to_workers_that_ask(tmp_path: Path) -> None:
     with spawned(2) as executor:
         spy = Spy(executor)
-        got = expect(targets.Heavy(5, tmp_path), executor=fm.executor.Sharded(spy, rows=50))
+        got = expect(targets.Heavy(5, tmp_path), plan=fm.executor.Sharded(spy, rows=50))
         assert same(got, expect(targets.moments))
     assert spy.calls > 50
     # An answer may reach a worker that has the work by now; it is then sent again.
@@ -181,7 +181,7 @@ def test_processes_of_this_machine_read_a_large_target(
     (tmp_path / "files").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "files"))
     with Weighed(2, multiprocessing.get_context("spawn")) as executor:
-        got = expect(targets.Heavy(5, tmp_path / "loads"), executor=executor)
+        got = expect(targets.Heavy(5, tmp_path / "loads"), plan=executor)
     assert same(got, expect(targets.moments))
     assert executor.heaviest < 200_000
     assert len(list((tmp_path / "loads").iterdir())) <= 2
@@ -302,7 +302,7 @@ def test_an_executor_that_never_tells_of_an_end() -> None:
             future.set_result(f(*args, **kwargs))
             return future
 
-    got = expect(targets.moments, method="mc", executor=Quiet())
+    got = expect(targets.moments, method="mc", plan=Quiet())
     assert same(got, expect(targets.moments, method="mc"))
 
 
@@ -323,10 +323,10 @@ class Silent(Executor):
 def test_shards_without_a_word_are_made_again() -> None:
     silent = Silent(keeps=1)
     shards = fm.executor.Sharded(silent, patience=0.3)
-    assert same(expect(targets.moments, executor=shards), expect(targets.moments))
+    assert same(expect(targets.moments, plan=shards), expect(targets.moments))
     silent.left = 10**6
     with pytest.raises(WorkerError, match=r"TimeoutError: no result in 0\.2 s") as caught:
-        expect(targets.moments, executor=fm.executor.Sharded(silent, patience=0.2, retries=2))
+        expect(targets.moments, plan=fm.executor.Sharded(silent, patience=0.2, retries=2))
     assert "was lost 3 times in a row with rows" in str(caught.value)
     assert 10**6 - silent.left >= 3
     silent.threads.shutdown()

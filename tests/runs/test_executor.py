@@ -47,9 +47,9 @@ def test_a_process_pool_gives_the_bits_of_a_local_run(pool: Executor, f: Any) ->
     local = expect(f)
     for n_workers in (1, 2, 3):
         shards = fm.executor.Sharded(pool, n_workers=n_workers)
-        assert same(expect(f, executor=shards), local)
-    assert same(expect(f, executor=fm.executor.Sharded(pool, rows=97)), local)
-    assert same(expect(f, executor=pool), local)
+        assert same(expect(f, plan=shards), local)
+    assert same(expect(f, plan=fm.executor.Sharded(pool, rows=97)), local)
+    assert same(expect(f, plan=pool), local)
 
 
 @pytest.mark.parametrize("method", ["mc", "paper"])
@@ -57,13 +57,13 @@ def test_every_method_takes_threads(method: str) -> None:
     local = expect(targets.moments, method=method)
     for n_workers in (1, 2, 3):
         with ThreadPoolExecutor(n_workers) as executor:
-            assert same(expect(targets.moments, method=method, executor=executor), local)
+            assert same(expect(targets.moments, method=method, plan=executor), local)
 
 
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="POSIX")
 def test_a_fork_server() -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as executor:
-        assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+        assert same(expect(targets.moments, plan=executor), expect(targets.moments))
 
 
 def test_a_dask_cluster(tmp_path: Path) -> None:
@@ -77,12 +77,12 @@ def test_a_dask_cluster(tmp_path: Path) -> None:
         executor = client.get_executor()
         assert fm.executor.Sharded(executor).n_workers == 2
         local = expect(lambda x: targets.moments(x) + 1)
-        assert same(expect(lambda x: targets.moments(x) + 1, executor=executor), local)
+        assert same(expect(lambda x: targets.moments(x) + 1, plan=executor), local)
         with pytest.raises(RuntimeError, match="too high") as caught:
-            expect(targets.FailsAbove(2.0), executor=executor)
+            expect(targets.FailsAbove(2.0), plan=executor)
         assert any("rows" in note for note in caught.value.__notes__)
         dies = targets.DiesOnce(tmp_path / "mark")
-        assert same(expect(dies, executor=executor), expect(targets.moments))
+        assert same(expect(dies, plan=executor), expect(targets.moments))
 
 
 def test_the_number_of_workers_is_found(pool: Executor) -> None:
@@ -109,7 +109,7 @@ class Counting(Executor):
 
 def test_at_most_two_shards_a_worker_are_handed_out() -> None:
     executor = Counting()
-    expect(targets.moments, executor=fm.executor.Sharded(executor, n_workers=2, rows=50))
+    expect(targets.moments, plan=fm.executor.Sharded(executor, n_workers=2, rows=50))
     assert 1 <= executor.most <= 4
     executor.pool.shutdown()
 
@@ -144,18 +144,18 @@ class Rubbish(Executor):
 )
 def test_an_executor_that_returns_rubbish(executor: Any) -> None:
     with pytest.raises(WorkerError, match=r"Rubbish: .* needed; it must run the function"):
-        expect(targets.moments, executor=executor)
+        expect(targets.moments, plan=executor)
     with pytest.raises(WorkerError, match="Rubbish: "):
         fm.nested.sample(
             targets.moments, fm.distributions.Uniform([0.0], [1.0]), n_live=20, rng=0,
-            executor=executor,
+            plan=executor,
         )  # fmt: skip
 
 
 def test_an_executor_may_not_tell_how_many_workers_it_has() -> None:
     executor = Counting()
     assert fm.executor.Sharded(executor).n_workers is None
-    expect(targets.moments, executor=executor)
+    expect(targets.moments, plan=executor)
     assert 1 <= executor.most <= 64
     executor.pool.shutdown()
 
@@ -163,12 +163,12 @@ def test_an_executor_may_not_tell_how_many_workers_it_has() -> None:
 @pytest.mark.filterwarnings("ignore:all .* values of f")
 def test_workers_use_one_thread(pool: Executor) -> None:
     assert fm.importance.expect(
-        targets.threads_here, LAW, n=500, rng=0, method="mc", executor=pool
+        targets.threads_here, LAW, n=500, rng=0, method="mc", plan=pool
     ).mean == pytest.approx(1.0)
     with ThreadPoolExecutor(1) as threads:
         fm.set_num_threads(3)
         try:
-            one = expect(targets.threads_here, method="mc", executor=threads)
+            one = expect(targets.threads_here, method="mc", plan=threads)
             assert fm.get_num_threads() == 3
         finally:
             fm.set_num_threads(None)
@@ -186,14 +186,14 @@ def test_work_is_spread_over_the_processes(pool: Executor) -> None:
 
 def test_a_target_may_write_to_its_batch(pool: Executor) -> None:
     local = expect(targets.writes_to_its_batch)
-    assert same(expect(targets.writes_to_its_batch, executor=pool), local)
+    assert same(expect(targets.writes_to_its_batch, plan=pool), local)
     with ThreadPoolExecutor(2) as threads:
-        assert same(expect(targets.writes_to_its_batch, executor=threads), local)
+        assert same(expect(targets.writes_to_its_batch, plan=threads), local)
 
 
 def test_a_large_target_is_sent_when_it_is_asked_for(pool: Executor) -> None:
     local = expect(targets.Large())
-    assert same(expect(targets.Large(), executor=pool), local)
+    assert same(expect(targets.Large(), plan=pool), local)
 
 
 def evaluated(target: Any, executor: Any, **arguments: Any) -> Any:
@@ -249,14 +249,14 @@ def test_a_target_from_a_factory(pool: Executor) -> None:
         deep = [deep]
     assert repr(fm.targets.factory("worker_targets:make_moments", deep)).endswith("<list>)")
     assert same(expect(factory), local)
-    assert same(expect(factory, executor=pool), local)
+    assert same(expect(factory, plan=pool), local)
     lock = threading.Lock()
 
     def unpicklable(x: Array) -> Array:
         with lock:
             return 2.0 * targets.moments(x)
 
-    assert same(expect(unpicklable, executor=pool, target_factory=factory), local)
+    assert same(expect(unpicklable, plan=pool, target_factory=factory), local)
 
 
 @pytest.mark.parametrize(
@@ -285,41 +285,41 @@ def test_what_cannot_be_pickled(pool: Executor, monkeypatch: pytest.MonkeyPatch)
             return x[:, 0]
 
     with pytest.raises(ArgumentError, match='target_factory="module:function"'):
-        expect(locked, executor=pool)
+        expect(locked, plan=pool)
     # Threads share it.
     with ThreadPoolExecutor(2) as threads:
-        assert same(expect(locked, executor=threads), expect(locked))
+        assert same(expect(locked, plan=threads), expect(locked))
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     with pytest.raises(ArgumentError, match="define it at the top of a module"):
-        expect(lambda x: x[:, 0], executor=pool)
+        expect(lambda x: x[:, 0], plan=pool)
 
 
 @pytest.mark.parametrize("executor", ["pool", 3, map])
 def test_what_is_no_executor(executor: Any) -> None:
     with pytest.raises(ArgumentError, match=r"a concurrent\.futures\.Executor is needed, a dask"):
-        expect(targets.moments, executor=executor)
+        expect(targets.moments, plan=executor)
     for argument, wrong in [("rows", 0), ("n_workers", 0), ("retries", -1), ("lost", KeyError)]:
         with pytest.raises(ArgumentError, match=argument):
             fm.executor.Sharded(ThreadPoolExecutor(1), **{argument: wrong})
     with pytest.raises(ArgumentError, match="the class ThreadPoolExecutor given"):
-        expect(targets.moments, executor=ThreadPoolExecutor)
+        expect(targets.moments, plan=ThreadPoolExecutor)
 
 
 def test_an_exception_of_the_target(pool: Executor) -> None:
     with pytest.raises(RuntimeError, match="too high") as caught:
-        expect(targets.FailsAbove(2.0), executor=pool)
+        expect(targets.FailsAbove(2.0), plan=pool)
     notes = "\n".join(caught.value.__notes__)
     assert "raised in a worker of ProcessPoolExecutor, rows " in notes
     assert "in worker process " in notes
     # The pool lives on.
-    assert same(expect(targets.moments, executor=pool), expect(targets.moments))
+    assert same(expect(targets.moments, plan=pool), expect(targets.moments))
 
 
 def test_an_exception_that_cannot_travel(pool: Executor) -> None:
     with pytest.raises(
         TargetError, match=r"raised Unportable, which cannot be pickled(.|\n)*worker_targets\.py"
     ):
-        expect(targets.FailsAbove(2.0, targets.Unportable), executor=pool)
+        expect(targets.FailsAbove(2.0, targets.Unportable), plan=pool)
 
 
 @pytest.mark.parametrize(
@@ -332,10 +332,10 @@ def test_an_exception_that_cannot_travel(pool: Executor) -> None:
 )
 def test_shapes_are_checked_in_the_workers(pool: Executor, f: Any, message: str | None) -> None:
     if message is None:
-        assert expect(f, executor=pool).mean.shape == (2,)
+        assert expect(f, plan=pool).mean.shape == (2,)
         return
     with pytest.raises(TargetError, match=message):
-        expect(f, executor=pool)
+        expect(f, plan=pool)
 
 
 def test_progress_counts_shards() -> None:
@@ -352,8 +352,10 @@ def test_progress_counts_shards() -> None:
             n=4000,
             rng=0,
             method="mc",
-            executor=fm.executor.Sharded(executor, rows=400),
-            progress=lambda done, total: seen.append((done, total)),
+            plan=fm.Plan(
+                executor=fm.executor.Sharded(executor, rows=400),
+                progress=lambda done, total: seen.append((done, total)),
+            ),
         )
     assert seen[-1] == (4000, 4000)
     assert seen == sorted(seen)
@@ -380,7 +382,7 @@ def test_ctrl_c_cancels_what_is_pending(tmp_path: Path) -> None:
         shards = fm.executor.Sharded(pool, rows=10)
         try:
             law = fm.distributions.Normal()
-            fm.importance.expect(f, law, n=10_000, rng=0, executor=shards, check=False)
+            fm.importance.expect(f, law, n=10_000, rng=0, plan=shards, check=False)
         except KeyboardInterrupt:
             pool.shutdown()
             print(len(calls))
@@ -396,7 +398,7 @@ def test_a_pool_that_is_shut_down(pool: Executor) -> None:
     with ThreadPoolExecutor(1) as closed:
         pass
     with pytest.raises(WorkerError, match="it must stay open until the run has ended") as caught:
-        expect(targets.moments, executor=closed)
+        expect(targets.moments, plan=closed)
     assert not hasattr(caught.value, "__notes__")
 
     started = threading.Event()
@@ -408,7 +410,7 @@ def test_a_pool_that_is_shut_down(pool: Executor) -> None:
 
     executor = ThreadPoolExecutor(1)
     shards = fm.executor.Sharded(executor, n_workers=4, rows=10)
-    run = fm.importance.start("expect", slow, LAW, n=3000, rng=0, executor=shards)
+    run = fm.importance.start("expect", slow, LAW, n=3000, rng=0, plan=shards)
     assert started.wait(60)
     # What waits in the pool is cancelled, and never said to be done.
     executor.shutdown(wait=True, cancel_futures=True)
@@ -426,4 +428,4 @@ def test_a_buffer_that_the_target_uses_again() -> None:
 
     with ThreadPoolExecutor(2) as threads:
         shards = fm.executor.Sharded(threads, rows=20)
-        assert same(expect(reuses, executor=shards), expect(lambda x: x[:, 0] * x[:, 1]))
+        assert same(expect(reuses, plan=shards), expect(lambda x: x[:, 0] * x[:, 1]))

@@ -59,7 +59,7 @@ def test_executors_give_the_same_bits(run: Any) -> None:
     assert here.names == ("mu", "tau", "theta[0]", "theta[1]")
     with ProcessPoolExecutor(1) as processes, ThreadPoolExecutor(2) as threads:
         for pool in (processes, threads):
-            there = run(with_tau, executor=pool)
+            there = run(with_tau, plan=pool)
             np.testing.assert_array_equal(there.draws, here.draws)
             assert there.names == here.names
             assert there.n_evals == here.n_evals

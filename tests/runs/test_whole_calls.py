@@ -250,13 +250,13 @@ def test_workers_shards_parts_and_stores(
     whole = bits(call(), names)
     for n_workers in (1, 2, 8):
         with ThreadPoolExecutor(n_workers) as executor:
-            assert bits(call(executor=executor), names) == whole
+            assert bits(call(plan=executor), names) == whole
     with ThreadPoolExecutor(2) as executor:
         for n_shards in (1, 3, 16):
             shards = fm.executor.Sharded(executor, rows=math.ceil(n_units / n_shards))
-            assert bits(call(executor=shards), names) == whole
+            assert bits(call(plan=shards), names) == whole
     for n_parts in (1, 3, 16):
-        parts = [call(part=(i, n_parts)) for i in range(n_parts)]
+        parts = [call(plan=fm.Plan(part=(i, n_parts))) for i in range(n_parts)]
         assert bits(finished(call, fm.merge(parts)), names) == whole
 
     def stop(done: int, total: int) -> None:
@@ -264,11 +264,11 @@ def test_workers_shards_parts_and_stores(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        call(store=tmp_path, progress=stop)
+        call(plan=fm.Plan(store=tmp_path, progress=stop))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert 0 < len(there) < n_units
     with ThreadPoolExecutor(2) as executor:
-        assert bits(call(store=tmp_path, executor=executor), names) == whole
+        assert bits(call(plan=fm.Plan(executor=executor, store=tmp_path)), names) == whole
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
     assert bits(finished(call, fm.merge(tmp_path)), names) == whole
 
@@ -286,4 +286,4 @@ def processes() -> Iterator[Executor]:
 )
 def test_processes(call: Any, names: tuple[str, ...], processes: Executor) -> None:
     warnings.simplefilter("ignore", FermiacWarning)
-    assert bits(call(executor=processes), names) == bits(call(), names)
+    assert bits(call(plan=processes), names) == bits(call(), names)

@@ -22,7 +22,7 @@ from fermiac.runs import worker
 def test_a_worker_that_dies_once(tmp_path: Path) -> None:
     with spawned(2) as executor:
         f = targets.DiesOnce(tmp_path / "mark")
-        assert same(expect(f, executor=executor), expect(targets.moments))
+        assert same(expect(f, plan=executor), expect(targets.moments))
         # The user's own pool is as broken as it is without us.
         with pytest.raises(BrokenProcessPool):
             executor.submit(os.getpid).result()
@@ -33,7 +33,7 @@ def test_a_worker_that_always_dies() -> None:
         spawned(1) as executor,
         pytest.raises(WorkerError, match=r"was lost 2 times in a row with rows \d+ to") as e,
     ):
-        expect(targets.dies, executor=fm.executor.Sharded(executor, retries=1))
+        expect(targets.dies, plan=fm.executor.Sharded(executor, retries=1))
     assert e.value.partial_result is None
     assert isinstance(e.value.__cause__, BrokenProcessPool)
 
@@ -78,9 +78,9 @@ def of_engine(module: str, name: str) -> Exception:
 )
 def test_lost_shards_are_tried_three_times_more(error: Exception) -> None:
     for times in (1, 3):
-        assert same(expect(targets.moments, executor=Loses(error, times)), expect(targets.moments))
+        assert same(expect(targets.moments, plan=Loses(error, times)), expect(targets.moments))
     with pytest.raises(WorkerError, match="was lost 4 times in a row") as caught:
-        expect(targets.moments, executor=Loses(error, 1000))
+        expect(targets.moments, plan=Loses(error, 1000))
     assert caught.value.__cause__ is error
     assert not any("the integrand" in note for note in getattr(caught.value, "__notes__", ()))
 
@@ -108,7 +108,7 @@ def test_a_lost_executor_leaves_the_partial_result() -> None:
             n=200_000,
             rng=0,
             method="mc",
-            executor=fm.executor.Sharded(executor, 2, rows=10_000),
+            plan=fm.executor.Sharded(executor, 2, rows=10_000),
             shards="points",
         )
     executor.pool.shutdown()
@@ -126,12 +126,12 @@ def test_a_worker_at_another_level_is_refused(monkeypatch: pytest.MonkeyPatch) -
         spawned(1) as executor,
         pytest.raises(WorkerError, match="runs at the level 'baseline', the driver at"),
     ):
-        expect(targets.moments, executor=executor)
+        expect(targets.moments, plan=executor)
 
 
 def test_a_worker_that_is_interrupted_is_a_worker_lost() -> None:
     executor = Loses(KeyboardInterrupt(), 1)  # type: ignore[arg-type]
-    assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+    assert same(expect(targets.moments, plan=executor), expect(targets.moments))
 
 
 def test_points_at_odd_places_of_a_message() -> None:
@@ -150,11 +150,11 @@ def test_losses_that_only_the_user_knows() -> None:
 
     error = Preempted("the machine is needed elsewhere")
     with pytest.raises(Preempted):
-        expect(targets.moments, executor=Loses(error, 1))
+        expect(targets.moments, plan=Loses(error, 1))
     executor = fm.executor.Sharded(Loses(error, 3), lost=(Preempted,))
-    assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+    assert same(expect(targets.moments, plan=executor), expect(targets.moments))
     with pytest.raises(WorkerError, match="was lost once with rows"):
         expect(
             targets.moments,
-            executor=fm.executor.Sharded(Loses(error, 1), lost=[Preempted], retries=0),
+            plan=fm.executor.Sharded(Loses(error, 1), lost=[Preempted], retries=0),
         )

@@ -92,7 +92,13 @@ def test_workers_and_their_speed_change_no_bit() -> None:
     for workers in (1, 3):
         with ThreadPoolExecutor(workers) as pool:
             b = abc_smc(
-                slow, PRIOR, 1.5, 60, rng=1, min_acceptance=0.2, executor=pool, progress=False
+                slow,
+                PRIOR,
+                1.5,
+                60,
+                rng=1,
+                min_acceptance=0.2,
+                plan=fm.Plan(executor=pool, progress=False),
             )
         np.testing.assert_array_equal(a.draws, b.draws)
         np.testing.assert_array_equal(a.log_weights, b.log_weights)
@@ -127,7 +133,7 @@ def test_a_resumed_run_has_the_same_bits(
     whole = run(n_particles=60)
     file = tmp_path / "run.safetensors"
     with pytest.raises(KeyboardInterrupt) as stopped:
-        run(n_particles=60, checkpoint=file, progress=_Stop(at))
+        run(n_particles=60, checkpoint=file, plan=fm.Plan(progress=_Stop(at)))
     part = stopped.value.partial_result
     assert (part is None) == (at < 60)
     if part is not None:
@@ -144,7 +150,9 @@ def test_a_resumed_run_has_the_same_bits(
         calls.append(1)
         return simulate(theta, stream)
 
-    done = abc_smc(counted, PRIOR, 1.5, 60, min_acceptance=0.2, checkpoint=file, progress=False)
+    done = abc_smc(
+        counted, PRIOR, 1.5, 60, min_acceptance=0.2, checkpoint=file, plan=fm.Plan(progress=False)
+    )
     assert not calls
     assert done.seed == 1
     np.testing.assert_array_equal(done.draws, whole.draws)
@@ -158,11 +166,11 @@ def test_another_simulator_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(loop, "_REPORT", 0.0)
     file = tmp_path / "run.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        run(n_particles=60, checkpoint=file, progress=_Stop(70))
+        run(n_particles=60, checkpoint=file, plan=fm.Plan(progress=_Stop(70)))
     with pytest.raises(CheckpointError, match="the simulator gives"):
         abc_smc(
             lambda theta, stream: simulate(theta, stream) + 0.1, PRIOR, 1.5, 60, rng=1,
-            min_acceptance=0.2, checkpoint=file, progress=False,
+            min_acceptance=0.2, checkpoint=file, plan=fm.Plan(progress=False),
         )  # fmt: skip
 
 

@@ -175,7 +175,7 @@ def test_bits_and_files(tmp_path: Path) -> None:
 
     first = run()
     for threads in (1, 2):
-        np.testing.assert_array_equal(run(n_threads=threads).draws, first.draws)
+        np.testing.assert_array_equal(run(plan=fm.Plan(n_threads=threads)).draws, first.draws)
     assert not np.array_equal(run(rng=4).draws, first.draws)
     first.save(tmp_path / "s.safetensors")
     again = fm.load(tmp_path / "s.safetensors")

@@ -28,9 +28,9 @@ def test_executors_give_the_bits_of_a_local_run() -> None:
     local = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1)
     with ThreadPoolExecutor(2) as pool:
         sharded = fm.executor.Sharded(pool, rows=16)
-        far = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1, executor=sharded)
+        far = fm.score.integrate(Numbers(), y0, LEVELS, "heun", rng=1, plan=sharded)
         np.testing.assert_array_equal(far, local)
-        ours = fm.score.integrate(exact(), y0, LEVELS, "heun", executor=sharded)
+        ours = fm.score.integrate(exact(), y0, LEVELS, "heun", plan=sharded)
         np.testing.assert_array_equal(ours, fm.score.integrate(exact(), y0, LEVELS, "heun"))
     with spawned(2) as processes:
         made = fm.score.integrate(
@@ -39,13 +39,13 @@ def test_executors_give_the_bits_of_a_local_run() -> None:
             LEVELS,
             "heun",
             rng=1,
-            executor=processes,
+            plan=processes,
             target_factory="score_forms:made",
         )
     np.testing.assert_array_equal(made, local)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ArgumentError, match="score model"):
         fm.score.integrate(
-            exact(), y0, LEVELS, executor=pool, target_factory="fermiac.distributions:Normal"
+            exact(), y0, LEVELS, plan=pool, target_factory="fermiac.distributions:Normal"
         )
 
 

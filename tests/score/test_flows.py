@@ -139,7 +139,7 @@ def test_a_stop_hands_out_the_points() -> None:
 
     flow = fm.score.ExactInterpolant(TWO, THREE)
     with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.transport(flow, np.zeros((3, 2)), 20, progress=stop)
+        fm.score.transport(flow, np.zeros((3, 2)), 20, plan=fm.Plan(progress=stop))
     part = caught.value.partial_result  # type: ignore[attr-defined]
     assert part.t == 0.25
     assert part.x.shape == (3, 2)

@@ -35,8 +35,8 @@ pytestmark = [
 
 @pytest.mark.parametrize("denoiser", ["dpmpp_2m", NOISY], ids=["2m", "sde"])
 def test_threads_and_chains_beside_change_no_bit(denoiser):
-    one = langevin_gibbs(EXACT, **HOW, denoiser=denoiser, n_threads=1)
-    same(langevin_gibbs(EXACT, **HOW, denoiser=denoiser, n_threads=3), one)
+    one = langevin_gibbs(EXACT, **HOW, denoiser=denoiser, plan=fm.Plan(n_threads=1))
+    same(langevin_gibbs(EXACT, **HOW, denoiser=denoiser, plan=fm.Plan(n_threads=3)), one)
     few = langevin_gibbs(EXACT, **(HOW | {"n_chains": 5}), denoiser=denoiser)
     np.testing.assert_array_equal(few.draws, one.draws[:5])
 

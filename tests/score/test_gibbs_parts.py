@@ -38,7 +38,7 @@ def test_later_chains_are_those_of_the_whole_call() -> None:
             n_chains=8, first_chain=12, **{name: given[12:] for name, given in more.items()}
         )
         np.testing.assert_array_equal(rest.draws, whole.draws[12:])
-        same(fm.merge([chains(part=(i, 3), **more) for i in (1, 2, 0)]), whole)
+        same(fm.merge([chains(plan=fm.Plan(part=(i, 3)), **more) for i in (1, 2, 0)]), whole)
 
 
 class Shrunk(fm.score.Model):
@@ -61,7 +61,9 @@ def test_levels_of_a_classifier_on_workers(tmp_path: Path) -> None:
     }  # fmt: skip
     whole = fm.score.langevin_gibbs(Shrunk(), **how)
     with ThreadPoolExecutor(2) as pool:
-        there = fm.score.langevin_gibbs(Shrunk(), executor=pool, store=tmp_path, **how)
+        there = fm.score.langevin_gibbs(
+            Shrunk(), plan=fm.Plan(executor=pool, store=tmp_path), **how
+        )
     same(there, whole)
     assert there.warnings == whole.warnings
     assert there.settings == whole.settings
@@ -71,7 +73,7 @@ def test_levels_of_a_classifier_on_workers(tmp_path: Path) -> None:
 
 
 def test_missing_chains_other_calls_and_warnings() -> None:
-    parts = [chains(part=(i, 3)) for i in range(3)]
+    parts = [chains(plan=fm.Plan(part=(i, 3))) for i in range(3)]
     with pytest.warns(FermiacWarning, match="7 of 20 chains are missing: 6 to 12"):
         some = fm.merge([parts[0], parts[2]])
     assert some.draws.shape == (13, 5, 2)
@@ -90,7 +92,7 @@ def test_chains_of_other_seeds_are_independent() -> None:
 @pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 def test_merged_chains_are_judged() -> None:
     how = {"n_draws": 50, "step": fm.score.LangevinStep(1e8)}
-    parts = [chains(part=(i, 2), **how) for i in range(2)]
+    parts = [chains(plan=fm.Plan(part=(i, 2)), **how) for i in range(2)]
     merged = fm.merge(parts)
     assert any(text.startswith("20 of 20 chains stand still") for text in merged.warnings)
 

@@ -77,8 +77,10 @@ def test_handles_and_executors():
     whole = langevin_gibbs(EXACT, **HOW)
     same(run.result(timeout=60), whole)
     with ThreadPoolExecutor(2) as pool:
-        far = langevin_gibbs(PLAIN, **HOW, executor=pool)
+        far = langevin_gibbs(PLAIN, **HOW, plan=pool)
     np.testing.assert_array_equal(far.draws, langevin_gibbs(PLAIN, **HOW).draws)
     seen = []
-    langevin_gibbs(EXACT, **HOW, progress=lambda done, total: seen.append((done, total)))
+    langevin_gibbs(
+        EXACT, **HOW, plan=fm.Plan(progress=lambda done, total: seen.append((done, total)))
+    )
     assert seen[-1] == (420, 420)

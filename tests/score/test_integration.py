@@ -33,9 +33,9 @@ class Broken(Numbers):
 @each
 def test_threads_blocks_and_parts_give_the_same_bits(integrator: Any) -> None:
     model, y0 = exact(), points(333)
-    whole = fm.score.integrate(model, y0, LEVELS, integrator, rng=3, n_threads=1)
+    whole = fm.score.integrate(model, y0, LEVELS, integrator, rng=3, plan=fm.Plan(n_threads=1))
     for n in (2, 3, 8):
-        again = fm.score.integrate(model, y0, LEVELS, integrator, rng=3, n_threads=n)
+        again = fm.score.integrate(model, y0, LEVELS, integrator, rng=3, plan=fm.Plan(n_threads=n))
         np.testing.assert_array_equal(whole, again)
     parts = [
         fm.score.integrate(model, y0[a:b], LEVELS, integrator, rng=3, first_row=a)
@@ -195,7 +195,9 @@ def test_draws_are_those_of_the_law() -> None:
     assert abs(share - 0.7) < 5 * np.sqrt(0.21 / n) + 0.004
     error = 5 * np.sqrt(0.36 / right.sum()) + 0.01
     assert np.abs(x[right].mean(axis=0) - [1.0, -1.0]).max() < error
-    same = fm.score.sample(exact(), n, n_steps=60, sigma_range=(0.01, 80.0), rng=0, n_threads=1)
+    same = fm.score.sample(
+        exact(), n, n_steps=60, sigma_range=(0.01, 80.0), rng=0, plan=fm.Plan(n_threads=1)
+    )
     np.testing.assert_array_equal(x, same)
     part = fm.score.sample(exact(), 10, n_steps=60, sigma_range=(0.01, 80.0), rng=0, first_row=100)
     np.testing.assert_array_equal(part, x[100:110])
@@ -450,7 +452,10 @@ def test_ctrl_c_ends_a_run_in_rust(tmp_path: Path) -> None:
     seen: list[int] = []
     with ctrl_c(lambda: seen, "a report"), pytest.raises(KeyboardInterrupt) as caught:
         fm.score.integrate(
-            model, y0, grid, n_threads=2, progress=lambda done, total: seen.append(done)
+            model,
+            y0,
+            grid,
+            plan=fm.Plan(n_threads=2, progress=lambda done, total: seen.append(done)),
         )
     reached = caught.value.partial_result  # type: ignore[attr-defined]
     assert reached.y.shape == y0.shape

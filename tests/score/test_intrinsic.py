@@ -159,7 +159,9 @@ def test_probes_see_many_coordinates() -> None:
 def test_results_depend_on_the_seed_alone() -> None:
     model = NumpyMixture([0.5, 0.5], [[-1.0, 0], [1.0, 0]], [np.eye(2), np.diag([1.0, 0])])
     x = model.sample(20, rng=0)
-    one, two = (fm.score.intrinsic_dimension(model, x, rng=1, n_threads=k) for k in (1, 3))
+    one, two = (
+        fm.score.intrinsic_dimension(model, x, rng=1, plan=fm.Plan(n_threads=k)) for k in (1, 3)
+    )
     np.testing.assert_array_equal(one.traces, two.traces)
     other = fm.score.intrinsic_dimension(model, x, rng=2)
     assert not np.array_equal(one.traces, other.traces)
@@ -182,7 +184,9 @@ def test_an_interrupted_run_leaves_the_levels_that_were_done() -> None:
 
     model = normal()
     with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.intrinsic_dimension(model, model.sample(9, rng=0), progress=stopping, rng=0)
+        fm.score.intrinsic_dimension(
+            model, model.sample(9, rng=0), plan=fm.Plan(progress=stopping), rng=0
+        )
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert partial.sigmas.shape == partial.curve.shape == (5,)

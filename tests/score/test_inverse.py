@@ -145,10 +145,10 @@ def test_bits_and_checkpoints(tmp_path: Any) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
-    whole = run(n_threads=1)
-    np.testing.assert_array_equal(run(n_threads=3).draws, whole.draws)
+    whole = run(plan=fm.Plan(n_threads=1))
+    np.testing.assert_array_equal(run(plan=fm.Plan(n_threads=3)).draws, whole.draws)
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(progress=stop, checkpoint=tmp_path / "run")
+        run(plan=fm.Plan(progress=stop), checkpoint=tmp_path / "run")
     assert caught.value.partial_result.draws.shape == (3000, 2)  # type: ignore[attr-defined]
     np.testing.assert_array_equal(run(checkpoint=tmp_path / "run").draws, whole.draws)
     with pytest.raises(fm.errors.CheckpointError, match="observed"):

@@ -50,7 +50,9 @@ def test_compiled_models_give_the_same_bits_on_any_threads(points: Array) -> Non
     x = np.tile(points, (20, 1))
     model = exact_a()
     one, two = (
-        log_likelihood(model, x, (LOW, 10.0), rtol=1e-8, atol=1e-8, terminal="model", n_threads=n)
+        log_likelihood(
+            model, x, (LOW, 10.0), rtol=1e-8, atol=1e-8, terminal="model", plan=fm.Plan(n_threads=n)
+        )
         for n in (1, 2)
     )
     assert one.trace == "exact"

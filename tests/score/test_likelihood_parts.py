@@ -25,13 +25,13 @@ def test_later_rows_have_the_probes_of_the_whole_call() -> None:
     np.testing.assert_array_equal(rest.log_density, whole.log_density[5:])
     np.testing.assert_array_equal(rest.stderr, whole.stderr[5:])
     assert not (likelihood(X[5:]).log_density == whole.log_density[5:]).all()
-    part = likelihood(X[5:], first_row=5, part=(1, 2))
+    part = likelihood(X[5:], first_row=5, plan=fm.Plan(part=(1, 2)))
     np.testing.assert_array_equal(part.log_density, whole.log_density[8:])
 
 
 def test_exact_traces_have_no_standard_errors(tmp_path: Path) -> None:
     whole = likelihood(trace="exact", n_probes=None)
-    parts = [likelihood(trace="exact", n_probes=None, part=(i, 3)) for i in range(3)]
+    parts = [likelihood(trace="exact", n_probes=None, plan=fm.Plan(part=(i, 3))) for i in range(3)]
     parts[1].save(tmp_path / "one.safetensors")
     merged = fm.merge([parts[2], parts[0], fm.load(tmp_path / "one.safetensors")])
     assert merged.stderr is None
@@ -48,7 +48,7 @@ def test_images_and_settings_of_whole_calls(tmp_path: Path) -> None:
 
     x = X.reshape(6, 2, 2)
     whole = fm.score.log_likelihood(Normal(), x, (0.1, 10.0), rng=0)
-    kept = fm.score.log_likelihood(Normal(), x, (0.1, 10.0), rng=0, store=tmp_path)
+    kept = fm.score.log_likelihood(Normal(), x, (0.1, 10.0), rng=0, plan=fm.Plan(store=tmp_path))
     assert kept.latent.shape == (6, 2, 2)
     assert kept.settings == whole.settings
     np.testing.assert_array_equal(kept.log_density, whole.log_density)
@@ -56,10 +56,10 @@ def test_images_and_settings_of_whole_calls(tmp_path: Path) -> None:
 
 
 def test_parts_of_other_calls_and_missing_ones() -> None:
-    parts = [likelihood(part=(i, 3)) for i in range(3)]
+    parts = [likelihood(plan=fm.Plan(part=(i, 3))) for i in range(3)]
     with pytest.raises(ArgumentError, match="two parts hold row 0"):
         parts[0].merge(parts[0])
-    for other in (likelihood(), likelihood(part=(1, 3), rng=2)):
+    for other in (likelihood(), likelihood(plan=fm.Plan(part=(1, 3)), rng=2)):
         with pytest.raises(ArgumentError, match="are not parts of one call"):
             parts[0].merge(other)
     with pytest.raises(ArgumentError, match="parts of one call are needed"):

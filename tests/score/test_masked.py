@@ -142,7 +142,7 @@ def test_logits_may_be_asked_at_positions_only() -> None:
 
 def test_results_depend_on_the_seed_and_the_row_alone() -> None:
     many = run(n=300)
-    np.testing.assert_array_equal(run(n=300, n_threads=3).tokens, many.tokens)
+    np.testing.assert_array_equal(run(n=300, plan=fm.Plan(n_threads=3)).tokens, many.tokens)
     np.testing.assert_array_equal(run(n=20).tokens, many.tokens[:20])
     np.testing.assert_array_equal(run(n=20).times, many.times[:20])
     assert not np.array_equal(run(n=300, rng=1).tokens, many.tokens)
@@ -160,7 +160,7 @@ def test_an_interrupted_run_leaves_what_it_has() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(progress=stopping)
+        run(plan=fm.Plan(progress=stopping))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert (partial.status, partial.n_calls) == ("interrupted", 2)
     assert np.all((partial.tokens == partial.mask).sum(axis=1) == 2)

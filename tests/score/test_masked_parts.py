@@ -60,14 +60,14 @@ def test_parts_of_unmask(order: str, more: dict[str, Any], tmp_path: Path) -> No
 
 def check(call: Any, folder: Path) -> None:
     whole = call()
-    parts = [call(part=(i, 3)) for i in range(3)]
+    parts = [call(plan=fm.Plan(part=(i, 3))) for i in range(3)]
     parts[1].save(folder / "one.safetensors")
     same(fm.merge([parts[2], parts[0], fm.load(folder / "one.safetensors")]), whole)
     with ThreadPoolExecutor(2) as executor:
-        there = call(executor=executor)
+        there = call(plan=executor)
         same(there, whole)
     assert there.settings == whole.settings
-    same(call(store=folder / "store"), whole)
+    same(call(plan=fm.Plan(store=folder / "store")), whole)
     same(fm.merge(folder / "store"), whole)
     assert len([*(folder / "store").iterdir()]) == 12
 
@@ -89,15 +89,19 @@ def test_sequences_do_not_depend_on_their_number() -> None:
 
 def test_a_model_that_the_workers_make() -> None:
     with ThreadPoolExecutor(2) as executor:
-        there = hitting(executor=executor, target_factory="worker_targets:make_token_logits")
+        there = hitting(plan=executor, target_factory="worker_targets:make_token_logits")
     same(there, hitting())
 
 
 def test_errors_of_parts() -> None:
-    parts = [hitting(part=(i, 3)) for i in range(3)]
+    parts = [hitting(plan=fm.Plan(part=(i, 3))) for i in range(3)]
     with pytest.raises(ArgumentError, match="two parts hold sequence 0"):
         parts[0].merge(parts[0])
-    for other in (hitting(), hitting(part=(1, 3), rng=2), unmask(part=(1, 3))):
+    for other in (
+        hitting(),
+        hitting(plan=fm.Plan(part=(1, 3)), rng=2),
+        unmask(plan=fm.Plan(part=(1, 3))),
+    ):
         with pytest.raises(ArgumentError, match="are not parts of one call"):
             parts[0].merge(other)
     with pytest.raises(ArgumentError, match="parts of one call are needed"):
@@ -109,7 +113,7 @@ def test_errors_of_parts() -> None:
         return np.zeros((*tokens.shape, 3))
 
     with ThreadPoolExecutor(1) as executor, pytest.raises(TargetError, match="is needed"):
-        fm.score.first_hitting(wrong, 4, 6, n_tokens=4, rng=0, executor=executor)
+        fm.score.first_hitting(wrong, 4, 6, n_tokens=4, rng=0, plan=executor)
 
 
 def test_ctrl_c_keeps_the_finished_blocks(tmp_path: Path) -> None:
@@ -120,11 +124,11 @@ def test_ctrl_c_keeps_the_finished_blocks(tmp_path: Path) -> None:
     for call in (hitting, unmask):
         store = tmp_path / call.__name__
         with pytest.raises(KeyboardInterrupt) as stopped:
-            call(store=store, progress=stop)
+            call(plan=fm.Plan(store=store, progress=stop))
         partial = stopped.value.partial_result  # type: ignore[attr-defined]
         assert partial.status == "interrupted"
         np.testing.assert_array_equal(partial.tokens, call().tokens[: len(partial.tokens)])
-        same(call(store=store), call())
+        same(call(plan=fm.Plan(store=store)), call())
 
 
 @pytest.mark.parametrize(

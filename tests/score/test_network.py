@@ -72,7 +72,7 @@ def test_conditions_of_rows_meet_their_rows(integrator: str) -> None:
     for n_threads in (1, 2):
         y0 = np.random.default_rng(0).normal(size=(5000, 2))
         ends = fm.score.integrate(
-            model, y0, [10.0, 1.0, 0.1, 0.0], integrator, rng=0, n_threads=n_threads
+            model, y0, [10.0, 1.0, 0.1, 0.0], integrator, rng=0, plan=fm.Plan(n_threads=n_threads)
         )
         np.testing.assert_allclose(ends, np.repeat(labels[:, None], 2, 1), atol=1e-12)
 

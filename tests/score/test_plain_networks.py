@@ -88,8 +88,8 @@ def test_threads_of_the_core_call_them() -> None:
     y0 = 12.0 * np.random.default_rng(0).normal(size=(300, DIM))
     grid = karras(8, 0.05, 12.0, final="zero")
     for method in ("dpmpp_2m", "ancestral"):
-        one = integrate(native, y0, grid, method, rng=1, n_threads=1)
-        two = integrate(native, y0, grid, method, rng=1, n_threads=2)
+        one = integrate(native, y0, grid, method, rng=1, plan=fm.Plan(n_threads=1))
+        two = integrate(native, y0, grid, method, rng=1, plan=fm.Plan(n_threads=2))
         np.testing.assert_array_equal(one, two)
         np.testing.assert_allclose(one, integrate(arrays, y0, grid, method, rng=1), rtol=1e-10)
 

@@ -97,7 +97,7 @@ def test_a_stopped_training_goes_on_with_them(tmp_path: Path) -> None:
 
     path = tmp_path / "training"
     with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.train_score(x, checkpoint=path, progress=stop, **how)
+        fm.score.train_score(x, checkpoint=path, plan=fm.Plan(progress=stop), **how)
     part = caught.value.partial_result  # type: ignore[attr-defined]
     assert np.isfinite(part.with_ema(0.12).denoise(x, 1.0)).all()
     resumed = fm.score.train_score(x, checkpoint=path, **how)

@@ -121,7 +121,7 @@ def test_the_best_candidate_is_taken_at_alpha_zero() -> None:
 
 
 def test_results_depend_on_the_seed_alone() -> None:
-    few, many = (run(n=64, n_threads=k) for k in (1, 3))
+    few, many = (run(n=64, plan=fm.Plan(n_threads=k)) for k in (1, 3))
     np.testing.assert_array_equal(few.draws, many.draws)
     other = run(n=64, rng=1)
     assert not np.array_equal(few.draws, other.draws)
@@ -206,14 +206,14 @@ def test_an_interrupted_run_leaves_what_it_has() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(n=30, progress=stopping, mode="particles")
+        run(n=30, plan=fm.Plan(progress=stopping), mode="particles")
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert partial.draws.shape == (30, 1)
     assert partial.candidate_ess.size == 5
     assert calls[-1] == (5, 20)
     done: list[tuple[int, int]] = []
-    run(n=3, progress=lambda *at: done.append(at))
+    run(n=3, plan=fm.Plan(progress=lambda *at: done.append(at)))
     assert done[-1] == (20, 20)
 
 

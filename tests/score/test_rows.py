@@ -27,7 +27,7 @@ def run(n: int = 3000, **given: Any) -> Any:
 def test_the_same_bits_by_parts(integrator: str) -> None:
     whole = run(integrator=integrator)
     for n in (1, 3, 16):
-        parts = [run(integrator=integrator, part=(i, n)) for i in range(n)]
+        parts = [run(integrator=integrator, plan=fm.Plan(part=(i, n))) for i in range(n)]
         merged = fm.merge(parts[::-1])
         assert isinstance(merged, fm.score.Rows)
         np.testing.assert_array_equal(merged.array, whole)
@@ -40,32 +40,32 @@ def test_the_same_bits_on_workers_and_from_a_store(tmp_path: Path) -> None:
     whole = run()
     store = tmp_path / "store"
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(store=store, progress=targets.interrupts_after(20))
+        run(plan=fm.Plan(store=store, progress=targets.interrupts_after(20)))
     partial: Any = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     np.testing.assert_array_equal(partial.array, whole[: len(partial.array)])
     there = len(list(store.iterdir()))
     assert 0 < there < 188
     with ThreadPoolExecutor(2) as threads:
-        np.testing.assert_array_equal(run(store=store, executor=threads).array, whole)
-        np.testing.assert_array_equal(run(executor=threads, part=(0, 1)).array, whole)
+        np.testing.assert_array_equal(run(plan=fm.Plan(executor=threads, store=store)).array, whole)
+        np.testing.assert_array_equal(run(plan=fm.Plan(executor=threads, part=(0, 1))).array, whole)
     np.testing.assert_array_equal(fm.merge(store).array, whole)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        parts = [run(executor=pool, part=(i, 2)) for i in range(2)]
+        parts = [run(plan=fm.Plan(executor=pool, part=(i, 2))) for i in range(2)]
     np.testing.assert_array_equal(fm.merge(parts).array, whole)
     for i in range(4):
-        run(store=tmp_path / "array", part=(i, 4))
+        run(plan=fm.Plan(store=tmp_path / "array", part=(i, 4)))
     np.testing.assert_array_equal(fm.merge(tmp_path / "array").array, whole)
     with pytest.raises(CheckpointError, match="belongs to another call"):
-        run(store=store, n_steps=7)
+        run(plan=fm.Plan(store=store), n_steps=7)
     with pytest.raises(CheckpointError, match="belongs to another call"):
-        run(store=store, first_row=7)
+        run(plan=fm.Plan(store=store), first_row=7)
 
 
 def test_the_address_counts_from_the_first_row() -> None:
     whole = run(200, first_row=50)
     np.testing.assert_array_equal(whole, run(250)[50:])
-    parts = [run(200, first_row=50, part=(i, 3)) for i in range(3)]
+    parts = [run(200, first_row=50, plan=fm.Plan(part=(i, 3))) for i in range(3)]
     np.testing.assert_array_equal(fm.merge(parts).array, whole)
 
 
@@ -86,10 +86,10 @@ def test_hostile_arguments(given: dict[str, Any], message: str) -> None:
 
 
 def test_parts_that_do_not_fit() -> None:
-    part = run(part=(0, 2))
+    part = run(plan=fm.Plan(part=(0, 2)))
     with pytest.raises(ArgumentError, match="two parts hold row 0"):
-        part.merge(run(part=(0, 3)))
+        part.merge(run(plan=fm.Plan(part=(0, 3))))
     with pytest.raises(ArgumentError, match="of another call"):
-        part.merge(run(part=(1, 2), n_steps=7))
+        part.merge(run(plan=fm.Plan(part=(1, 2)), n_steps=7))
     with pytest.raises(ArgumentError, match="rows of one call are needed"):
         part.merge(3)

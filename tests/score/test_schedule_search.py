@@ -161,7 +161,12 @@ def test_searches_are_told_of_and_leave_what_they_have() -> None:
 
     seen: list[tuple[int, int]] = []
     whole = fm.score.searched(
-        Mixture(), 3, (0.1, 10.0), loss=loss, n_trials=40, progress=lambda *a: seen.append(a)
+        Mixture(),
+        3,
+        (0.1, 10.0),
+        loss=loss,
+        n_trials=40,
+        plan=fm.Plan(progress=lambda *a: seen.append(a)),
     )
     assert seen[0] == (1, 40)
     assert seen[-1] == (40, 40)
@@ -173,7 +178,9 @@ def test_searches_are_told_of_and_leave_what_they_have() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.searched(Mixture(), 3, (0.1, 10.0), loss=loss, n_trials=40, progress=stop)
+        fm.score.searched(
+            Mixture(), 3, (0.1, 10.0), loss=loss, n_trials=40, plan=fm.Plan(progress=stop)
+        )
     best = caught.value.partial_result  # type: ignore[attr-defined]
     assert loss(whole) <= loss(best) < loss(fm.score.karras(3, 0.1, 10.0))
 

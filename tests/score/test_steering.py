@@ -189,9 +189,9 @@ def test_bits_over_threads_and_after_a_stop(tmp_path: Any) -> None:
             TWO, FOUR, 2.0, 5000, n_steps=20, sigma_range=RANGE, rng=6, **options
         )
 
-    whole = run(n_threads=1)
+    whole = run(plan=fm.Plan(n_threads=1))
     for n in (2, 3):
-        np.testing.assert_array_equal(run(n_threads=n).draws, whole.draws)
+        np.testing.assert_array_equal(run(plan=fm.Plan(n_threads=n)).draws, whole.draws)
 
     def stop(done: int, total: int) -> None:
         if done == 8:
@@ -199,7 +199,7 @@ def test_bits_over_threads_and_after_a_stop(tmp_path: Any) -> None:
 
     file = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(progress=stop, checkpoint=file)
+        run(plan=fm.Plan(progress=stop), checkpoint=file)
     part = caught.value.partial_result  # type: ignore[attr-defined]
     assert part.status == "interrupted"
     assert len(part.ess_history) == 9
@@ -232,7 +232,7 @@ def test_executors_give_the_bits_of_a_local_run() -> None:
     with ThreadPoolExecutor(2) as pool:
         sharded = fm.executor.Sharded(pool, rows=64)
         for call in (run, tilted):
-            near, far = call(), call(executor=sharded)
+            near, far = call(), call(plan=sharded)
             np.testing.assert_array_equal(far.draws, near.draws)
             np.testing.assert_array_equal(far.log_weights, near.log_weights)
 

@@ -96,7 +96,7 @@ def test_every_prediction_is_trained_for_what_it_means(torch: Any, prediction: s
     model = fm.score.train_score(
         data, network(torch), prediction=prediction, sigma_range=(0.1, 5.0),
         sigma_law="log-uniform", n_steps=400, batch_size=512, learning_rate=5e-3, rng=1,
-        progress=False,
+        plan=fm.Plan(progress=False),
     )  # fmt: skip
     told = model.training
     middle = np.sqrt(told.level_edges[1:] * told.level_edges[:-1])
@@ -139,7 +139,7 @@ def test_networks_of_diffusers_count_times_and_give_records(torch: Any) -> None:
     model = fm.score.train_score(
         data, module=Counting(), prediction="eps", kind="vp", alphas_cumprod=table, discrete=True,
         sigma_law="log-uniform", n_steps=400, batch_size=512, learning_rate=5e-3, rng=1,
-        progress=False,
+        plan=fm.Plan(progress=False),
     )  # fmt: skip
     y = np.hypot(0.7, 1.0) * normal(1000, 2, 2)
     exact = y * 0.49 / 1.49
@@ -160,7 +160,9 @@ def test_images_keep_their_shape(torch: Any) -> None:
             return self.two(torch.relu(self.one(x) + t.reshape(-1, 1, 1, 1)))
 
     data = normal(200, 16, 0).reshape(200, 1, 4, 4)
-    model = fm.score.train_score(data, Convolution(), n_steps=20, rng=0, progress=False)
+    model = fm.score.train_score(
+        data, Convolution(), n_steps=20, rng=0, plan=fm.Plan(progress=False)
+    )
     assert model.event_shape == (1, 4, 4)
     assert model.denoise(data, 1.0).shape == (200, 1, 4, 4)
     # Classifiers take images whether their network does, or a row of numbers.
@@ -227,7 +229,9 @@ def test_what_was_found_is_left_behind(torch: Any) -> None:
     module.layers[2].eval()
     frozen = module.layers[0].weight.requires_grad_(False).clone()
     data = normal(200, 2, 0)
-    fm.score.train_score(data, module, prediction="eps", n_steps=10, rng=0, progress=False)
+    fm.score.train_score(
+        data, module, prediction="eps", n_steps=10, rng=0, plan=fm.Plan(progress=False)
+    )
     assert module.training
     assert not module.layers[2].training
     assert torch.equal(module.layers[0].weight, frozen)
@@ -236,7 +240,9 @@ def test_what_was_found_is_left_behind(torch: Any) -> None:
     for layer in module.layers:
         layer.requires_grad_(False)
     with pytest.raises(ArgumentError, match="no parameters that can be trained"):
-        fm.score.train_score(data, module, prediction="eps", n_steps=1, progress=False)
+        fm.score.train_score(
+            data, module, prediction="eps", n_steps=1, plan=fm.Plan(progress=False)
+        )
 
 
 def test_an_interrupt_keeps_the_network_so_far(torch: Any) -> None:
@@ -331,7 +337,9 @@ def test_networks_that_give_something_else(torch: Any) -> None:
     with torch.no_grad():
         broken.layers[0].bias.fill_(torch.nan)
     with pytest.raises(NumericalError, match="the loss is nan at step 0"):
-        fm.score.train_score(data, broken, prediction="eps", n_steps=1, progress=False)
+        fm.score.train_score(
+            data, broken, prediction="eps", n_steps=1, plan=fm.Plan(progress=False)
+        )
 
 
 def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

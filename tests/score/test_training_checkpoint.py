@@ -68,12 +68,16 @@ def test_stopped_and_resumed_it_gives_the_same_bits(torch: Any, tmp_path: Path, 
     path = tmp_path / "training.safetensors"
     for step in (1, 5, 11):
         with pytest.raises(KeyboardInterrupt):
-            train(kind, torch, checkpoint=path, progress=stop_at(step))
+            train(kind, torch, checkpoint=path, plan=fm.Plan(progress=stop_at(step)))
     seen: list[int] = []
     # Whatever the network was before, and whatever torch's generator; the seed is in the file.
     torch.manual_seed(99)
     made = train(
-        kind, torch, checkpoint=path, rng=None, progress=lambda done, total: seen.append(done)
+        kind,
+        torch,
+        checkpoint=path,
+        rng=None,
+        plan=fm.Plan(progress=lambda done, total: seen.append(done)),
     )
     assert min(seen) == 12
     for one, other in zip(weights(made), weights(whole), strict=True):

@@ -201,10 +201,10 @@ def test_tensors_give_the_tokens_of_arrays() -> None:
 
 def test_bits_files_and_progress(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    first = run(n=500, order="confidence", progress=lambda *a: told.append(a))
+    first = run(n=500, order="confidence", plan=fm.Plan(progress=lambda *a: told.append(a)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     for threads in (1, 3):
-        again = run(n=500, order="confidence", n_threads=threads)
+        again = run(n=500, order="confidence", plan=fm.Plan(n_threads=threads))
         np.testing.assert_array_equal(again.tokens, first.tokens)
     np.testing.assert_array_equal(run(n=200, order="confidence").tokens, first.tokens[:200])
     first.save(tmp_path / "s.safetensors")

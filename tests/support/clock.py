@@ -53,7 +53,9 @@ def steady(value: Callable[[], object]) -> bool:
         return x[:, 0]
 
     law = fm.distributions.Normal()
-    fm.importance.expect(turn, law, n=32 * 65_536, method="mc", n_threads=1, rng=0, check=False)
+    fm.importance.expect(
+        turn, law, n=32 * 65_536, method="mc", plan=fm.Plan(n_threads=1), rng=0, check=False
+    )
     return value() == before
 
 

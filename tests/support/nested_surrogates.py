@@ -51,5 +51,11 @@ def sampled(f: Any, prior: Any = BOX, seed: int = 0, **options: Any) -> Any:
         surrogate = Surrogate(**{**SMALL, **options})
         # Without the comparison of rows: tests count the calls.
         return fm.nested.sample(
-            f, prior, rng=seed, progress=False, surrogate=surrogate, check=False, **settings
+            f,
+            prior,
+            rng=seed,
+            plan=fm.Plan(progress=False),
+            surrogate=surrogate,
+            check=False,
+            **settings,
         )

@@ -410,7 +410,7 @@ def _(c: Given) -> Any:
                 spoil(value)
 
     table = {n: c.array([5, 9, 20]) for n in ("tp", "fp", "fn", "tn")}
-    fm.privacy.scan(table, delta=1e-3, out=out, n_threads=1)
+    fm.privacy.scan(table, delta=1e-3, out=out, plan=fm.Plan(n_threads=1))
     return kept
 
 

@@ -59,11 +59,13 @@ def test_the_gradient(make: Make) -> None:
 
 @pytest.mark.parametrize("make", INTEGRANDS)
 def test_expect(make: Make, thread_counts: tuple[int, ...]) -> None:
-    e = fm.importance.expect(make(), law(), n=40_000, rng=2, n_threads=1)
+    e = fm.importance.expect(make(), law(), n=40_000, rng=2, plan=fm.Plan(n_threads=1))
     assert e.mean.shape == (2,)
     assert np.all(np.abs(e.mean - MOMENTS) < 5 * e.stderr)
     for n_threads in thread_counts[1:]:
-        again = fm.importance.expect(make(), law(), n=40_000, rng=2, n_threads=n_threads)
+        again = fm.importance.expect(
+            make(), law(), n=40_000, rng=2, plan=fm.Plan(n_threads=n_threads)
+        )
         np.testing.assert_array_equal(again.mean, e.mean)
         np.testing.assert_array_equal(again.cov, e.cov)
 
@@ -84,7 +86,9 @@ def test_integrate(make: Make, thread_counts: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(e.mean, same.mean)
     np.testing.assert_array_equal(e.stderr, same.stderr)
     for n_threads in thread_counts[1:]:
-        again = fm.importance.integrate(make(), (-1, 2), dim=DIM, n_threads=n_threads, **options)
+        again = fm.importance.integrate(
+            make(), (-1, 2), dim=DIM, plan=fm.Plan(n_threads=n_threads), **options
+        )
         np.testing.assert_array_equal(again.mean, e.mean)
 
 
@@ -97,11 +101,13 @@ def start() -> Any:
 @pytest.mark.parametrize("make", DENSITIES)
 def test_evidence(make: Make, scheme: str, thread_counts: tuple[int, ...]) -> None:
     options: Any = {"n": 20_000, "scheme": scheme, "gradient": True, "rng": 3}
-    z = fm.importance.evidence(make(), start(), n_threads=1, **options)
+    z = fm.importance.evidence(make(), start(), plan=fm.Plan(n_threads=1), **options)
     assert abs(z.log_evidence) < 5 * z.log_evidence_stderr
     np.testing.assert_allclose(z.sample.gradients, slope(z.sample.draws), rtol=1e-13)
     for n_threads in thread_counts[1:]:
-        again = fm.importance.evidence(make(), start(), n_threads=n_threads, **options)
+        again = fm.importance.evidence(
+            make(), start(), plan=fm.Plan(n_threads=n_threads), **options
+        )
         assert again.log_evidence == z.log_evidence
         np.testing.assert_array_equal(again.sample.draws, z.sample.draws)
         np.testing.assert_array_equal(again.sample.log_weights, z.sample.log_weights)
@@ -120,7 +126,7 @@ def test_evidence_by_workers_and_from_a_checkpoint(make: Make, tmp_path: Path) -
     options: Any = {"n": 10_000, "rng": 7}
     local = fm.importance.evidence(make(), start(), **options)
     with ThreadPoolExecutor(3) as pool:
-        shared = fm.importance.evidence(make(), start(), executor=pool, **options)
+        shared = fm.importance.evidence(make(), start(), plan=pool, **options)
     logged = tmp_path / "run.safetensors"
     first = fm.importance.evidence(make(), start(), checkpoint=logged, **options)
     replayed = fm.importance.evidence(make(), start(), checkpoint=logged, **options)

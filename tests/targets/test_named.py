@@ -216,6 +216,6 @@ def test_named_targets_are_pickled_and_sent_to_workers():
     with pytest.warns(fm.errors.ConvergenceWarning):
         here = fm.mcmc.sample(density, gradient=gradient, **given)
     with ProcessPoolExecutor(1) as pool, pytest.warns(fm.errors.ConvergenceWarning):
-        there = fm.mcmc.sample(density, gradient=gradient, executor=pool, **given)
+        there = fm.mcmc.sample(density, gradient=gradient, plan=pool, **given)
     np.testing.assert_array_equal(here.draws, there.draws)
     assert here.names == there.names

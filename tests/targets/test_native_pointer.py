@@ -558,7 +558,7 @@ def test_ctrl_c_gives_the_partial_result(threads: int) -> None:
                 ready.append(print("ready", flush=True))
         try:
             fm.importance.expect(
-                f, law, n=10**12, method="mc", rng=0, n_threads={threads}, progress=report
+                f, law, n=10**12, method="mc", rng=0, plan=fm.Plan(n_threads={threads}, progress=report)
             )
         except KeyboardInterrupt as error:
             e = error.partial_result
@@ -634,7 +634,9 @@ def test_statuses_of_functions_of_one_point() -> None:
         target.log_density([[31.0]])
     s = fm.mcmc.sample(target, n_chains=2, n_warmup=200, n_draws=200, rng=0)
     for n in (1, 8):
-        again = fm.mcmc.sample(target, n_chains=2, n_warmup=200, n_draws=200, rng=0, n_threads=n)
+        again = fm.mcmc.sample(
+            target, n_chains=2, n_warmup=200, n_draws=200, rng=0, plan=fm.Plan(n_threads=n)
+        )
         np.testing.assert_array_equal(again.draws, s.draws)
 
 
@@ -652,7 +654,7 @@ def test_a_function_that_knows_no_threads_is_called_by_one() -> None:
         return 0
 
     target = fm.targets.native(slow, 1, "point-gradient", one_at_a_time=True)
-    fm.mcmc.sample(target, n_chains=4, n_warmup=20, n_draws=20, rng=0, n_threads=4)
+    fm.mcmc.sample(target, n_chains=4, n_warmup=20, n_draws=20, rng=0, plan=fm.Plan(n_threads=4))
     assert most[0] == 1
 
 

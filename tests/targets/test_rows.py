@@ -160,15 +160,15 @@ def test_executors_compare_too(tmp_path: Any) -> None:
     law = fm.distributions.Normal([0.0, 0.0])
     alone = fm.importance.expect(batched, law, n=2000, rng=3)
     with ThreadPoolExecutor(2) as pool:
-        shared = fm.importance.expect(batched, law, n=2000, rng=3, executor=pool)
+        shared = fm.importance.expect(batched, law, n=2000, rng=3, plan=pool)
         assert shared.mean == alone.mean
         for executor in (pool, None):
             with pytest.raises(TargetError, match=VECTORIZE):
-                fm.importance.expect(_mixing, law, n=2000, rng=3, executor=executor)
+                fm.importance.expect(_mixing, law, n=2000, rng=3, plan=executor)
             with pytest.raises(TargetError, match=VECTORIZE):
                 fm.nested.sample(
                     _mixing, fm.distributions.Uniform([0.0], [1.0]), n_live=20, rng=0,
-                    executor=executor,
+                    plan=executor,
                 )  # fmt: skip
     kept = fm.importance.expect(batched, law, n=2000, rng=3, checkpoint=tmp_path / "run")
     again = fm.importance.expect(batched, law, n=2000, rng=3, checkpoint=tmp_path / "run")

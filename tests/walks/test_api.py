@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from plans import on_threads
 from walk_runs import BARBELL, BELOW, CLIQUE, EDGES, WEIGHTS, same, walk
 
 import fermiac as fm
@@ -44,9 +45,9 @@ def test_the_factor_of_weights_changes_nothing(kernel: str, base: str) -> None:
 @pytest.mark.parametrize("record", ["visits", "path"])
 def test_threads_change_nothing(kernel: str, base: str, exponent: float, record: str) -> None:
     how = {"record": record, "n_walkers": 70, "step_exponent": exponent}
-    one = walk(BARBELL, kernel, base, n_threads=1, **how)
+    one = walk(BARBELL, kernel, base, plan=fm.Plan(n_threads=1), **how)
     for n_threads in (2, 3, 8):
-        same(one, walk(BARBELL, kernel, base, n_threads=n_threads, **how))
+        same(one, walk(BARBELL, kernel, base, plan=fm.Plan(n_threads=n_threads), **how))
 
 
 def test_more_walkers_leave_the_others_alone() -> None:
@@ -167,7 +168,7 @@ def test_shared_histories() -> None:
     assert e.stderr < 0.7 * walk(n_walkers=288, n_steps=400, base="mhrw").stderr(BELOW)
     path = walk(**how, record="path", rng=3)
     np.testing.assert_array_equal(path.visits, walks[3].visits)
-    one, some = walk(**how, n_threads=1), walk(**how, n_threads=3)
+    one, some = walk(**how, plan=fm.Plan(n_threads=1)), walk(**how, plan=fm.Plan(n_threads=3))
     same(one, some)
     loose = walk(**{**how, "history": "shared_async"})
     assert one.reproducible
@@ -181,7 +182,7 @@ def test_histories_of_the_last_nodes() -> None:
     assert not w.exact_target
     assert w.visits.sum() == 16 * 4000
     assert w.tvd < 0.2
-    same(w, walk(memory_size=5, base="mhrw", n_steps=4000, n_threads=2))
+    same(w, walk(memory_size=5, base="mhrw", n_steps=4000, plan=fm.Plan(n_threads=2)))
     with pytest.raises(ArgumentError, match="without memory_size"):
         w.expect(BELOW, include_prior=True)
     with pytest.raises(ArgumentError, match="does not cover walks with memory_size"):
@@ -309,7 +310,7 @@ def test_ends_when_it_is_enough() -> None:
     assert w.n_steps % 100 == 0
     assert w.n_steps < 20_000
     assert w.expect().stderr <= 0.01
-    same(w, walk(**how, n_threads=2))
+    same(w, walk(**how, plan=fm.Plan(n_threads=2)))
     before = walk(n_steps=w.n_steps - 100, n_walkers=32)
     assert before.expect(BELOW).stderr > 0.01
     relative = fm.walks.StopAtStderr(stderr=0.02, relative=True, every=100)
@@ -328,7 +329,7 @@ def test_a_corpus() -> None:
     np.testing.assert_array_equal(np.bincount(walks[:, 0]), np.full(50, 4))
     there = graph.to_scipy().toarray() > 0
     assert there[walks[:, :-1], walks[:, 1:]].all()
-    again = np.vstack(list(fm.walks.corpus(graph, 12, 4, rng=3, part_size=30, n_threads=2)))
+    again = np.vstack(list(on_threads(2, fm.walks.corpus, graph, 12, 4, rng=3, part_size=30)))
     np.testing.assert_array_equal(walks, again)
     some = np.vstack(list(fm.walks.corpus(graph, 5, 2, init=[7, 9], rng=3)))
     assert sorted(some[:, 0].tolist()) == [7, 7, 9, 9]

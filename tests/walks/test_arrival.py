@@ -77,7 +77,7 @@ def test_the_check_travels_with_the_walk(tmp_path: Any) -> None:
     both = fm.walks.walk(graph, rng=1, **how).merge(fm.walks.walk(graph, rng=2, **how))
     assert any(text.startswith(LEFT) for text in told(both, f))
     with ThreadPoolExecutor(2) as pool:
-        parts = fm.walks.walk(graph, rng=0, executor=pool, **how)
+        parts = fm.walks.walk(graph, rng=0, plan=pool, **how)
     assert told(parts, f) == told(w, f)
     longer = fm.walks.extend(fm.walks.walk(graph, rng=0, **how), 500)
     assert any(text.startswith(LEFT) for text in told(longer, f))

@@ -84,7 +84,7 @@ def test_other_forms_of_edges(tmp_path: Path, thread_counts: tuple[int, ...]) ->
     for given in (three, [three[:3], three[3:]], [(edges, three[:, 2])]):
         assert equal(made(given), weighted)
     for n in thread_counts:
-        assert equal(made(edges, n_threads=n), plain)
+        assert equal(made(edges, plan=fm.Plan(n_threads=n)), plain)
     assert made([], n_nodes=4).degrees.tolist() == [0] * 4
     assert made(edges, n_nodes=6).n_nodes == 6
     assert equal(open_csr(tmp_path / "g"), Graph.from_edges(edges, 6))
@@ -135,14 +135,16 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
 def test_progress_is_told(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     blocks = graphs.erdos_renyi_edges(50_000, 600_000, rng=0)
-    g = write_csr(tmp_path / "g", blocks, progress=lambda *now: seen.append(now), memory=LEAST)
+    g = write_csr(
+        tmp_path / "g", blocks, plan=fm.Plan(progress=lambda *now: seen.append(now)), memory=LEAST
+    )
     assert equal(g, graphs.erdos_renyi(50_000, 600_000, rng=0))
     assert all(0 <= done <= total for done, total in seen)
     with pytest.raises(KeyboardInterrupt):
         fm.walks.write_csr(
             tmp_path / "h",
             graphs.erdos_renyi_edges(50_000, 2_000_000, rng=0),
-            progress=interrupt,
+            plan=fm.Plan(progress=interrupt),
             memory=LEAST,
         )
     assert [p.name for p in tmp_path.iterdir()] == ["g"]

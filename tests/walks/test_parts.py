@@ -69,19 +69,19 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
 ) -> None:
     whole = walk(**given)
     for n in (1, 2, 6):
-        parts = [walk(**given, part=(i, n)) for i in range(n)]
+        parts = [walk(**given, plan=fm.Plan(part=(i, n))) for i in range(n)]
         assert_same(merge(parts[::-1]), whole)
     # Merges of merges, with gaps that others fill.
     pairs = [merge([parts[i], parts[j]]) for i, j in ((0, 4), (5, 2), (1, 3))]
     assert_same(merge(pairs), whole)
     with ThreadPoolExecutor(2) as executor:
-        assert_same(walk(**given, executor=executor), whole)
+        assert_same(walk(**given, plan=executor), whole)
     for i in range(2):
-        walk(**given, part=(i, 3), store=tmp_path)
+        walk(**given, plan=fm.Plan(store=tmp_path, part=(i, 3)))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.warns(FermiacWarning, match="12 of 44 walkers are missing: 32 to 43"):
         fm.merge(tmp_path)
-    assert_same(walk(**given, store=tmp_path), whole)
+    assert_same(walk(**given, plan=fm.Plan(store=tmp_path)), whole)
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
     assert len(list(tmp_path.iterdir())) == 6
     assert_same(merge(tmp_path), whole)
@@ -90,8 +90,8 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
 def test_processes_and_a_graph_by_its_path(tmp_path: Path) -> None:
     GRAPH.save(tmp_path / "graph.csr")
     with spawned(2) as executor:
-        there = walk(graph=tmp_path / "graph.csr", executor=executor)
-        assert_same(walk(executor=executor, f=VALUES), walk())
+        there = walk(graph=tmp_path / "graph.csr", plan=executor)
+        assert_same(walk(plan=executor, f=VALUES), walk())
     assert_same(there, walk())
 
 
@@ -126,8 +126,8 @@ def test_what_cannot_be_cut_is_refused(given: dict[str, Any], match: str) -> Non
 
 
 def test_another_graph_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    walk(part=(0, 3), store=tmp_path)
-    walk(part=(0, 3), store=tmp_path, graph=fm.walks.graphs.grid([12, 12]))
+    walk(plan=fm.Plan(store=tmp_path, part=(0, 3)))
+    walk(plan=fm.Plan(store=tmp_path, part=(0, 3)), graph=fm.walks.graphs.grid([12, 12]))
     for other in ({"graph": fm.walks.graphs.grid([12, 13]), "f": None}, {"f": VALUES + 1.0}):
         with pytest.raises(CheckpointError, match="belongs to another call"):
-            walk(part=(0, 3), store=tmp_path, **other)
+            walk(plan=fm.Plan(store=tmp_path, part=(0, 3)), **other)

@@ -35,7 +35,7 @@ def optimize(**how: Any) -> Any:
         (lambda: walk(keep_state="no"), "keep_state"),
         (lambda: walk(init=MASKED[:8]), "init"),
         (lambda: walk(f=FLAGS), "f"),
-        (lambda: walk(n_threads=np.array([2])), "n_threads"),
+        (lambda: walk(plan=fm.Plan(n_threads=np.array([2]))), "n_threads"),
         (lambda: walk().expect(np.ones(12), include_prior="yes"), "include_prior"),
         (lambda: walk().expect(np.ones(12), names=3), "names"),
         (lambda: W.StopAtStderr(stderr=1.0, relative="no"), "relative"),

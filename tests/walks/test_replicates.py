@@ -68,7 +68,7 @@ def test_the_best_of_several_minima_by_their_starts() -> None:
 
 
 def test_parts_of_other_calls_and_missing_ones(tmp_path: Any) -> None:
-    parts = [replicated(LOSS, GRAPH, part=(i, 3)) for i in range(3)]
+    parts = [replicated(LOSS, GRAPH, plan=fm.Plan(part=(i, 3))) for i in range(3)]
     assert [list(p.numbers) for p in parts] == [[0], [1, 2], [3, 4]]
     parts[2].save(tmp_path / "part.safetensors")
     merged = fm.merge([fm.load(tmp_path / "part.safetensors"), parts[0], parts[1]])
@@ -76,7 +76,7 @@ def test_parts_of_other_calls_and_missing_ones(tmp_path: Any) -> None:
     with pytest.raises(ArgumentError, match="two parts hold replicate 1"):
         parts[1].merge(parts[1])
     with pytest.raises(ArgumentError, match="part 1 is of another call"):
-        parts[0].merge(replicated(LOSS, GRAPH, part=(1, 3), c=0.5))
+        parts[0].merge(replicated(LOSS, GRAPH, plan=fm.Plan(part=(1, 3)), c=0.5))
     with pytest.raises(ArgumentError, match="replicates of one call"):
         parts[0].merge(LOSS)
     with pytest.warns(FermiacWarning, match="2 of 5 replicates are missing: 1, 2"):

@@ -61,7 +61,7 @@ def test_progress_can_interrupt() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        walk(n_steps=10**7, n_threads=1, progress=report)
+        walk(n_steps=10**7, plan=fm.Plan(n_threads=1, progress=report))
     partial = caught.value.partial_result
     assert 0 < partial.n_steps < 10**7
     assert partial.visits.sum() == 16 * partial.n_steps
@@ -71,7 +71,11 @@ def test_progress_can_interrupt() -> None:
 def test_ctrl_c() -> None:
     seen: list[int] = []
     with ctrl_c(lambda: seen, "a report"), pytest.raises(KeyboardInterrupt) as caught:
-        walk(n_steps=10**9, n_walkers=64, progress=lambda done, total: seen.append(done))
+        walk(
+            n_steps=10**9,
+            n_walkers=64,
+            plan=fm.Plan(progress=lambda done, total: seen.append(done)),
+        )
     partial = caught.value.partial_result
     assert partial.n_steps < 10**9
     assert partial.visits.sum() == 64 * partial.n_steps > 0

@@ -247,11 +247,16 @@ def test_threads_and_blocks_change_no_bit(form: str, thread_counts: tuple[int, .
     }
     if form == "batches":
         call["batch_size"] = 2
-    first = optimize(loss, ring(9), n_threads=1, **call)
+    first = optimize(loss, ring(9), plan=fm.Plan(n_threads=1), **call)
     for n_threads in thread_counts[1:]:
         # A callback cuts the run into blocks.
         o = optimize(
-            loss, ring(9), n_threads=n_threads, callback=lambda *_: None, callback_every=7, **call
+            loss,
+            ring(9),
+            plan=fm.Plan(n_threads=n_threads),
+            callback=lambda *_: None,
+            callback_every=7,
+            **call,
         )
         np.testing.assert_array_equal(o.thetas, first.thetas)
         np.testing.assert_array_equal(o.averages, first.averages)
@@ -268,7 +273,7 @@ def test_divergence_says_where_and_keeps_what_was() -> None:
         for n_threads in (1, 2):
             with pytest.raises(DivergedError, match="node 11") as info:
                 optimize(
-                    form, ring(30), n_steps=10**5, n_tokens=6, dim=1, n_threads=n_threads,
+                    form, ring(30), n_steps=10**5, n_tokens=6, dim=1, plan=fm.Plan(n_threads=n_threads),
                     record_every=1,
                 )  # fmt: skip
             error = info.value

@@ -71,7 +71,7 @@ def test_an_interrupt_of_code_without_python_leaves_a_state() -> None:
     loss = fm.walks.Quadratic(*quadratic(9, 3))
     call: dict[str, Any] = {"graph": ring(9), "n_tokens": 5, "average": True, "n_threads": 2}
     with pytest.raises(KeyboardInterrupt) as info:
-        optimize(loss, n_steps=10**7, progress=stop, record_every=10**6, **call)
+        optimize(loss, n_steps=10**7, plan=fm.Plan(progress=stop), record_every=10**6, **call)
     partial: Any = info.value.partial_result  # type: ignore[attr-defined]
     done = partial.n_steps
     assert 0 < done < 10**7
@@ -91,10 +91,10 @@ def test_a_shared_history_is_reproducible(a: float, thread_counts: tuple[int, ..
     loss = fm.walks.Quadratic(1.0, np.arange(9.0))
     call: dict[str, Any] = {"graph": ring(9), "n_tokens": 20, "a": a, "average": True}
     call |= {"history": "shared_sync", "alpha": 2.0, "step_sizes": np.full(300, 0.05)}
-    whole = optimize(loss, n_steps=300, n_threads=1, **call)
+    whole = optimize(loss, n_steps=300, plan=fm.Plan(n_threads=1), **call)
     assert whole.visits.sum() == 20 * 300
     for n_threads in thread_counts[1:]:
-        equal(optimize(loss, n_steps=300, n_threads=n_threads, **call), whole)
+        equal(optimize(loss, n_steps=300, plan=fm.Plan(n_threads=n_threads), **call), whole)
     part = optimize(loss, n_steps=120, **call)
     equal(optimize(loss, n_steps=180, state=part.state, **call), whole)
     assert whole.stderr is None  # tokens of one history are not independent

@@ -183,9 +183,13 @@ def test_measures_that_forget_are_never_quiet() -> None:
 
 def test_walkers_that_met_a_part_of_the_graph_are_told():
     g = fm.walks.graphs.ring_of_cliques(1000, 10)
-    walk = fm.walks.walk(g, "srrw", n_steps=200_000, n_walkers=8, rng=0, progress=False)
+    walk = fm.walks.walk(
+        g, "srrw", n_steps=200_000, n_walkers=8, rng=0, plan=fm.Plan(progress=False)
+    )
     with pytest.warns(fm.errors.ConvergenceWarning, match="met only"):
         walk.expect(g.degrees)
     g = fm.walks.graphs.random_regular(1000, 6, rng=1)
-    walk = fm.walks.walk(g, "srrw", n_steps=20_000, n_walkers=8, rng=0, progress=False)
+    walk = fm.walks.walk(
+        g, "srrw", n_steps=20_000, n_walkers=8, rng=0, plan=fm.Plan(progress=False)
+    )
     assert not any("met only" in text for text in walk.expect(np.arange(1000) % 7).warnings)

@@ -17,6 +17,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+#: The fields of a plan, with their names in earlier versions and in other libraries.
+_PLAN = {
+    "n_threads": "n_threads cores n_cores num_cores ncores n_jobs njobs threads num_threads "
+    "nthreads nproc workers n_workers processes parallel_chains",
+    "executor": "executor pool client map_fn",
+    "progress": "progress progressbar progress_bar show_progress print_progress verbose quiet",
+    "store": "store",
+    "part": "part",
+    "max_time": "max_time timeout time_limit max_seconds max_runtime",
+}
+_OF_PLAN = {word: field for field, words in _PLAN.items() for word in words.split()}
 #: Names of arguments in other libraries. Of several keys the first that the function has is meant.
 _WORDS = {
     "rng": "seed random_state random_seed rng_key prng_key key generator rstate",
@@ -35,10 +46,6 @@ _WORDS = {
     "prior": "prior_transform ptform transform priors",
     "law prior": "law dist distribution prior density",
     "gradient": "grad jac dlogp gradient_fn grad_fn dfun",
-    "n_threads": "cores n_cores num_cores ncores n_jobs njobs threads num_threads nthreads nproc "
-    "workers n_workers processes parallel_chains",
-    "executor": "pool client map_fn",
-    "progress": "progressbar progress_bar show_progress print_progress verbose quiet",
     "init": "initvals inits init_params init_params_fn start p0 pos0 x0 initial initial_state "
     "initial_position initial_values current_state",
     "names params": "var_names labels parameters param_names parameter_names paramnames coords",
@@ -47,7 +54,6 @@ _WORDS = {
     "sampler": "sample step_sampler stepsampler",
     "max_evals": "maxcall maxcalls max_calls max_ncalls max_num_calls",
     "max_iter n_steps": "maxiter max_iters max_iterations",
-    "max_time": "timeout time_limit max_seconds max_runtime",
     "dlogz": "tol evidence_tolerance frac_remain",
     "periodic": "wrapped wrapped_params circular",
     "checkpoint path": "resume backend filename filepath checkpoint_file checkpoint_path log_dir",
@@ -200,6 +206,16 @@ def _told(word: str, parameters: list[str]) -> str:
     lower = word.lower()
     if lower in _SETTINGS and _SETTINGS[lower][0] in parameters:
         return _SETTINGS[lower][1].format(word)
+    if lower in _OF_PLAN:
+        field = _OF_PLAN[lower]
+        is_now = "it is now" if lower in _PLAN else "it is"
+        if "plan" in parameters:
+            return f"there is no argument {word!r}; {is_now} plan=fermiac.Plan({field}=...)"
+        if field == "n_threads":
+            return (
+                f"there is no argument {word!r}; {is_now} `with fermiac.Plan(n_threads=...):` "
+                "around the call"
+            )
     for name in FOREIGN.get(lower, ()):
         if name in parameters:
             return f"there is no argument {word!r}; it is {name}= here"

@@ -92,6 +92,17 @@ def get_num_threads() -> int:
     return min(os.cpu_count() or 1, _core.MAX_THREADS)
 
 
+def within(n: int | None, renew: bool = False) -> int | None:
+    """Fix the number of threads of the calls from here on, and return the number before.
+
+    None changes nothing, except with `renew`.
+    """
+    before = _within.get()
+    if n is not None or renew:
+        _within.set(n)
+    return before
+
+
 @contextmanager
 def threads(n: int) -> Iterator[None]:
     """Fix the number of threads of the calls inside, for this thread."""

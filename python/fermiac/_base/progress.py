@@ -13,7 +13,7 @@ from typing import Any
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 
-__all__ = ["annotate", "finish", "reporter"]
+__all__ = ["annotate", "check_progress", "finish", "reporter"]
 
 Report = Callable[[int, int], object]
 
@@ -69,6 +69,15 @@ class _Bar:
             sys.stderr.write("\n")
 
 
+def check_progress(progress: object) -> None:
+    """Refuse what is no setting of the progress."""
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise ArgumentError(
+            f"progress: {shown(progress)} given; it must be True, False, None or a callable that "
+            "takes (done, total)"
+        )
+
+
 @contextmanager
 def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[Report | None]:
     """Give the callback of a call: the user's, a bar, or None.
@@ -77,11 +86,6 @@ def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[
     never.
     """
     asked = progress is not None
-    if progress is not None and not isinstance(progress, bool) and not callable(progress):
-        raise ArgumentError(
-            f"progress: {shown(progress)} given; it must be True, False, None or a callable that "
-            "takes (done, total)"
-        )
     if progress is None:
         progress = _is_watched()
     if not isinstance(progress, bool):

@@ -166,7 +166,11 @@ def _score() -> list[Answer]:
 def _threads() -> list[Answer]:
     one, more = (
         fm.importance.expect(
-            lambda x: np.cos(x[:, 0]), fm.distributions.Normal(), n=50_000, rng=0, n_threads=n
+            lambda x: np.cos(x[:, 0]),
+            fm.distributions.Normal(),
+            n=50_000,
+            rng=0,
+            plan=fm.Plan(n_threads=n),
         ).mean
         for n in (1, max(fm.get_num_threads(), 2))
     )

@@ -20,7 +20,7 @@ LEAST_TIMES = 50
 WINDOW = 5.0
 
 
-def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None = None) -> Any:
+def autocorr_time(x: ArrayLike, *, window: float = WINDOW) -> Any:
     r"""Estimate the integrated autocorrelation time of the walkers of an ensemble.
 
     The walkers of `fermiac.mcmc.DE` depend on each other, so that
@@ -33,8 +33,6 @@ def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None
         The draws; further axes are separate quantities.
     window : float, default 5
         Autocorrelations are summed up to the first lag that is at least this many times the sum.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -75,7 +73,7 @@ def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None
     ((2,), True)
     """
     length = positive("window", window)
-    time = statistic("x", x, "windowed_time", n_threads, (length, 0.0))
+    time = statistic("x", x, "windowed_time", (length, 0.0))
     draws = np.shape(x)[min(1, np.ndim(x) - 1)]
     if not is_long_enough(draws, time):
         warnings.warn(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.validate import choice, real_numbers, shown
 from fermiac.errors import ArgumentError, FermiacWarning
 
@@ -30,7 +30,7 @@ _MOST = 2**22
 MIN_DRAWS = 4
 
 
-def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) -> Any:
+def rhat(x: ArrayLike, *, method: str = "rank") -> Any:
     r"""Compare the variance between Markov chains with the variance within them.
 
     R-hat is near 1 if the chains have mixed. Draws with an R-hat above 1.01 should not be used.
@@ -45,8 +45,6 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
         chains, which detects trends. ``"folded"`` compares halves in the normal scores of the
         distances from the median, which detects unequal spreads. ``"rank"`` is the larger one of
         the folded R-hat and the R-hat of the normal scores of the draws; it needs no moments.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -88,10 +86,10 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
     True
     """
     name = choice("method", method, _METHODS)
-    return statistic("x", x, f"rhat_{name}", n_threads, min_chains=2)
+    return statistic("x", x, f"rhat_{name}", min_chains=2)
 
 
-def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | None = None) -> Any:
+def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9) -> Any:
     r"""Return the effective sample size of Markov chains.
 
     It is the number of independent draws with the same error of an estimate.
@@ -111,8 +109,6 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
         The probability of ``"quantile"``. For ``"tail"`` and ``"local"`` the probability between
         two quantiles with equal tails, or the probabilities of both quantiles: 0.9 stands for
         (0.05, 0.95). The other kinds ignore it.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -165,12 +161,10 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
     pair = _pair(prob) if name in ("tail", "local") else (0.0, 0.0)
     if name in ("median", "quantile"):
         name, pair = "quantile", (0.5 if name == "median" else _single(prob), 0.0)
-    return statistic("x", x, f"ess_{name}", n_threads, pair)
+    return statistic("x", x, f"ess_{name}", pair)
 
 
-def mcse(
-    x: ArrayLike, *, kind: str = "mean", prob: float = 0.9, n_threads: int | None = None
-) -> Any:
+def mcse(x: ArrayLike, *, kind: str = "mean", prob: float = 0.9) -> Any:
     """Return the Monte Carlo standard error of an estimate from the draws of Markov chains.
 
     Parameters
@@ -182,8 +176,6 @@ def mcse(
         The estimate.
     prob : float, default 0.9
         The probability of the quantile. The other kinds ignore it.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -223,18 +215,16 @@ def mcse(
     name = choice("kind", kind, _MCSE)
     p = _single(prob) if name == "quantile" else 0.5
     name = "quantile" if name == "median" else name
-    return statistic("x", x, f"mcse_{name}", n_threads, (p, 0.0))
+    return statistic("x", x, f"mcse_{name}", (p, 0.0))
 
 
-def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
+def bfmi(energy: ArrayLike) -> Any:
     """Estimate the fraction of missing information from the energies of Hamiltonian chains.
 
     Parameters
     ----------
     energy : array_like, shape (chains, draws) or (draws,)
         The total energy, potential and kinetic, at each draw.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -276,19 +266,18 @@ def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
         place = tuple(map(int, bad[0]))
         raise ArgumentError(f"energy: {values[place]} given at {place}; finite numbers are needed")
     # Each chain is a quantity with a single chain.
-    return statistic("energy", values.T[None] if values.ndim == 2 else values, "bfmi", n_threads)
+    return statistic("energy", values.T[None] if values.ndim == 2 else values, "bfmi")
 
 
 def statistic(
     name: str,
     x: ArrayLike,
     statistic: str,
-    n_threads: int | None,
     probabilities: tuple[float, float] = (0.0, 0.0),
     min_chains: int = 1,
 ) -> Any:
     """Return a statistic of the core for every quantity."""
-    threads = resolve_threads(n_threads)
+    threads = get_num_threads()
     chunked = is_chunked(x)
     values: Any = x if chunked else real_numbers(name, x)
     if len(values.shape) == 1:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.validate import real_numbers, whole, yes
 from fermiac.errors import ArgumentError, WeightWarning
 
@@ -25,8 +25,6 @@ def psis(
     log_ratios: ArrayLike,
     r_eff: ArrayLike = 1.0,
     normalize: bool = True,
-    *,
-    n_threads: int | None = None,
 ) -> tuple[Array, Any]:
     r"""Smooth importance weights by a generalised Pareto law, and return its shape k-hat.
 
@@ -45,8 +43,6 @@ def psis(
         less for a Markov chain. The tail is longer for a smaller value.
     normalize : bool, default True
         Make the weights of each column sum to 1; False keeps the scale of the ratios.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -113,7 +109,7 @@ def psis(
             "or one for each column, is needed"
         )
     each = np.ascontiguousarray(np.broadcast_to(size, len(columns)))
-    threads = resolve_threads(n_threads)
+    threads = get_num_threads()
     log_weights, khat = _core.diagnostics_psis(columns, each, yes("normalize", normalize), threads)
     # A sum is NaN if any term is.
     if columns.shape[1] > 1 and math.isnan(sum(khat.tolist())) and _find_alone(columns, khat):

@@ -18,7 +18,7 @@ from fermiac._base import layout
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.progress import Report, reporter
+from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, taken, whole
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
@@ -33,8 +33,8 @@ from fermiac.evaluate.error_rates import (
 from fermiac.evaluate.losses import Loss, LossFunction, LossName, loss_of
 from fermiac.evaluate.splits import resample
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
-from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import Budget, RunLoop, run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 
 __all__ = ["Fit", "bootstrap_error"]
@@ -218,10 +218,8 @@ def bootstrap_error(
     method: ErrorMethod = "632+",
     n_resamples: int = 200,
     rng: RngLike = None,
-    executor: ExecutorLike | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> ErrorRate:
     """Return the expected loss of a learner on new examples, by refits to bootstrap resamples.
 
@@ -250,14 +248,10 @@ def bootstrap_error(
         The number of resamples; each takes one fit.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    executor : object, optional
-        The workers that fit: an engine that `fermiac.executor.Sharded` takes, or a `Sharded`.
     checkpoint : str, path-like or Checkpoint, optional
         The file to which finished resamples are written, and from which a run is resumed.
-    n_threads : int, optional
-        Worker threads of targets in Rust; see `fermiac.set_num_threads`.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total).
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -322,6 +316,7 @@ def bootstrap_error(
     >>> e.resubstitution < e.estimate < e.out_of_bag, abs(e.estimate - 0.24) < 2 * e.stderr
     (True, True)
     """
+    where = plan_of(plan, "executor")
     start = time.perf_counter()
     learner, measured = _Learner(fit), loss_of(loss)
     inputs, truths = taken("X", X), taken("y", y)
@@ -359,9 +354,14 @@ def bootstrap_error(
 
     def run() -> ErrorRate:
         with (
-            reporter(progress, "bootstrap_error", "resamples") as bar,
+            reporter(where.progress, "bootstrap_error", "resamples") as bar,
             evaluated(
-                replicates, executor, None, resolve_threads(n_threads), bar, integrand=True
+                replicates,
+                where.executor,
+                None,
+                resolve_threads(where.n_threads),
+                bar,
+                integrand=True,
             ) as (target, shown_bar),
         ):
             most = max(_NUMBERS // truths.size, 1)
@@ -377,7 +377,7 @@ def bootstrap_error(
                 method=chosen,
                 settings=settings,
                 batch=most,
-                steps=1 if executor is None else together,
+                steps=1 if where.executor is None else together,
             )
             return loop.run()
 

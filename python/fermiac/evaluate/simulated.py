@@ -15,7 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, shown, whole
 from fermiac.diagnostics.convergence import ess
 from fermiac.distributions.law import Law, subkey
@@ -27,8 +27,8 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
-from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.parts import computed
+from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -253,8 +253,7 @@ def sbc(
     prob: float = 0.95,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    executor: ExecutorLike | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> RankCalibration:
     """Check a sampler with data that are simulated from its model [1]_.
 
@@ -281,10 +280,8 @@ def sbc(
         The names of the parameters.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    executor : object, optional
-        The workers that simulate: an engine that `fermiac.executor.Sharded` takes, or a `Sharded`.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total).
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -334,6 +331,7 @@ def sbc(
     >>> bool(c.pvalue[0] < 1e-3)
     True
     """
+    where = plan_of(plan, "executor")
     start = time.perf_counter()
     law: Any = prior
     if not isinstance(prior, Law):
@@ -377,7 +375,7 @@ def sbc(
 
     work = _Simulations(law, simulate, sample, n, key)
     units: Any = computed
-    with reporter(progress, "sbc", "simulations") as report:
+    with reporter(where.progress, "sbc", "simulations") as report:
 
         def tick(done: int) -> None:
             if report is not None and done < count:
@@ -385,7 +383,12 @@ def sbc(
 
         try:
             for unit, (ranks, size) in units(
-                work, range(count), executor=executor, store=None, tick=tick, name="simulations"
+                work,
+                range(count),
+                executor=where.executor,
+                store=None,
+                tick=tick,
+                name="simulations",
             ):
                 if found and ranks.size != next(iter(found.values()))[0].size:
                     raise TargetError(

@@ -34,7 +34,8 @@ from fermiac.importance.settings import (
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
-from fermiac.runs.parts import Part, identity_of_call
+from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.callables import law_handle
@@ -44,8 +45,6 @@ from fermiac.targets.named import named_law
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["expect"]
@@ -86,14 +85,10 @@ def expect(
     keep_draws: bool = False,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Estimate:  # with part= a PartialEstimate; the type is that of all other calls
     r"""Estimate the expectations of several functions, or under several laws, from one sample.
 
@@ -209,11 +204,6 @@ def expect(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers evaluate `f`: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns `f`, for workers of an executor if `f` cannot
         be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
@@ -222,19 +212,17 @@ def expect(
         ``"whole"``: they draw blocks of the final sample and return sums, without waiting for each
         other; the adaptation still sends points. ``"auto"``: blocks if there are enough of them for
         all workers. A block has at least 4096 points, and the laws must be picklable.
-    part : (int, int), optional
-        (i, n): compute part i, counted from 0, of n parts of the blocks of the final sample, and
-        return a `PartialEstimate`. ``fermiac.merge(parts).estimate()`` is the estimate of the whole
-        call. Every part repeats the same adaptation, unless it is in `store`.
-    store : str or path-like, optional
-        A folder for files of the adaptation and of finished blocks. The same call resumes from
-        them, and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
     checkpoint : str, path-like or Checkpoint, optional
         A file with the values of `f`, from which a killed run is resumed; see
         `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
-        evaluations: after each batch of a target in Python, else about ten times a second.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): compute part i, counted from 0, of n parts of the blocks
+        of the final sample, and return a `PartialEstimate`. ``fermiac.merge(parts).estimate()`` is
+        the estimate of the whole call. Every part repeats the same adaptation, unless it is in
+        `store`. ``store``: a folder for files of the adaptation and of finished blocks. The same
+        call resumes from them, and its parts can share the folder. It needs `rng`. See
+        `fermiac.merge`.
 
     Returns
     -------
@@ -322,6 +310,7 @@ def expect(
     >>> bool(np.all(again.stderr < e.stderr)), again.n_replicates
     (True, 31)
     """
+    where = plan_of(plan, "executor", "store", "part")
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
     chosen = METHODS.resolve(method)
@@ -388,7 +377,7 @@ def expect(
             )
 
     how = choice("shards", shards, SHARDS)
-    in_blocks = part is not None or store is not None
+    in_blocks = where.part is not None or where.store is not None
     together = {
         "checkpoint": checkpoint is not None,
         "keep_draws": yes("keep_draws", keep_draws),
@@ -400,14 +389,14 @@ def expect(
     if in_blocks and how == "points":
         raise ArgumentError("shards: 'points' given with part= or store=, which are of blocks")
     share = 0.0 if chosen.core == "mc" else float(settings["adapt_fraction"])
-    in_blocks |= takes_blocks(how, executor, n, share, laws, any(together.values()))
+    in_blocks |= takes_blocks(how, where.executor, n, share, laws, any(together.values()))
     if in_blocks and any(together.values()):
         name = next(name for name, given in together.items() if given)
         raise ArgumentError(
             f"{name}: given with part=, store= or shards='whole', whose blocks are sums over "
             "random points of the final sample; leave it out (store= keeps finished blocks)"
         )
-    if store is not None and rng is None:
+    if where.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its blocks")
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
@@ -438,9 +427,9 @@ def expect(
     if yes("check", check):
         f = compared(f)
     as_integrand(f, laws[0].dim, first)  # raises before a checkpoint is made
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     if in_blocks:
-        with reporter(progress, "expect", "evaluations") as watched:
+        with reporter(where.progress, "expect", "evaluations") as watched:
             try:
                 done = expect_in_blocks(
                     f,
@@ -453,9 +442,9 @@ def expect(
                     identity=lambda: identity_of_call(
                         "importance.expect", public, key, whole_f, laws, args, kwargs
                     ),
-                    part=part,
-                    store=store,
-                    executor=executor,
+                    part=where.part,
+                    store=where.store,
+                    executor=where.executor,
                     target_factory=target_factory,
                     n_threads=workers,
                     report=watched,
@@ -466,10 +455,10 @@ def expect(
             finish(watched, n, done)
         return cast(Estimate, done)
     with (
-        reporter(progress, "expect", "evaluations") as shown,
+        reporter(where.progress, "expect", "evaluations") as shown,
         evaluation(
             f,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.expect", key, of_run, public),

@@ -26,6 +26,7 @@ from fermiac.results.chain_errors import MOST_RHAT, chain_shape, is_ensemble, ra
 from fermiac.results.error_models import Average, average, error_model_of
 from fermiac.results.result import Finding, warn
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient
@@ -35,8 +36,6 @@ from fermiac.targets.models import is_model
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
@@ -177,11 +176,9 @@ def bridge(
     bounds: ArrayLike | None = None,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> BridgeEvidence:
     r"""Estimate the evidence of a density from draws of Markov chains, by bridge sampling [1]_.
 
@@ -222,19 +219,14 @@ def bridge(
         Python; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers evaluate the target; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the target, for workers of an executor if it
         cannot be pickled; see `fermiac.targets.factory`.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the target, and from which a run that was killed is
         resumed; see `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
-        evaluations.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -304,6 +296,7 @@ def bridge(
     >>> bool(abs(z.log_evidence - 0.6602353899) < 5 * z.log_evidence_stderr)
     True
     """
+    where = plan_of(plan, "executor")
     start = time.perf_counter()
     chains = _chains_of(sample)
     found: Any = log_density
@@ -348,12 +341,12 @@ def bridge(
     proposal = _fitted(chains.draws[..., :cut, :], _bounds(bounds, chains), degrees, common)
     m = settings["n_proposal"]
     proposed = proposal.sample(m, rng=subkey(key, 0))
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     with (
-        reporter(progress, "bridge", "evaluations") as bar,
+        reporter(where.progress, "bridge", "evaluations") as bar,
         evaluation(
             target,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.bridge", key, [proposal], settings),

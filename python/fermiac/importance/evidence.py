@@ -26,7 +26,8 @@ from fermiac.importance.settings import drawing, with_dim
 from fermiac.importance.start import start_law
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
-from fermiac.runs.parts import Part, identity_of_call
+from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.callables import law_handle
@@ -39,8 +40,6 @@ from fermiac.targets.posterior_density import PosteriorDensity
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
@@ -73,14 +72,10 @@ def evidence(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Evidence:  # with part= a PartialEvidence; the type is that of all other calls
     r"""Estimate the evidence of an unnormalised density, and draw weighted points from it.
 
@@ -152,11 +147,6 @@ def evidence(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers evaluate the target: a `concurrent.futures.Executor`, a dask
-        Client, the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the target, for workers of an executor if it
         cannot be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
@@ -165,19 +155,17 @@ def evidence(
         ``"whole"``: they draw blocks of the final stage, without waiting for each other; the
         adaptation still sends points. ``"auto"``: blocks if there are enough of them for all
         workers. A block has at least 4096 points, and the law must be picklable.
-    part : (int, int), optional
-        (i, n): compute part i, counted from 0, of n parts of the blocks of the final stage, and
-        return a `PartialEvidence`. ``fermiac.merge(parts).evidence()`` is the result of the whole
-        call. Every part repeats the same adaptation, unless it is in `store`.
-    store : str or path-like, optional
-        A folder for files of the adaptation and of finished blocks. The same call resumes from
-        them, and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the target, and from which a run that was killed is
         resumed; see `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
-        evaluations: after each batch of a target in Python, else about ten times a second.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): compute part i, counted from 0, of n parts of the blocks
+        of the final stage, and return a `PartialEvidence`. ``fermiac.merge(parts).evidence()`` is
+        the result of the whole call. Every part repeats the same adaptation, unless it is in
+        `store`. ``store``: a folder for files of the adaptation and of finished blocks. The same
+        call resumes from them, and its parts can share the folder. It needs `rng`. See
+        `fermiac.merge`.
 
     Returns
     -------
@@ -261,6 +249,7 @@ def evidence(
     >>> bool(abs(y.log_evidence - np.log(2.5 * np.pi)) < 5 * y.log_evidence_stderr)
     True
     """
+    where = plan_of(plan, "executor", "store", "part")
     start = time.perf_counter()
     found = log_density
     if law is None and is_model(log_density):
@@ -315,7 +304,7 @@ def evidence(
         )
         first = blend(law, drawn.sampler, share)
     how = choice("shards", shards, SHARDS)
-    whole_parts = part is not None or store is not None
+    whole_parts = where.part is not None or where.store is not None
     together = {
         "checkpoint": checkpoint is not None,
         "gradient": gradient is not None,
@@ -324,20 +313,20 @@ def evidence(
     }
     if whole_parts and how == "points":
         raise ArgumentError("shards: 'points' given with part= or store=, which are of blocks")
-    if part is not None and model is not None:
+    if where.part is not None and model is not None:
         raise ArgumentError(
             f"part: given with {model!r}, which the merged parts would not know; leave it out "
             "(store= keeps finished blocks)"
         )
     share = 0.0 if scheme == "snis" else 0.5
-    whole_parts |= takes_blocks(how, executor, n, share, [law], any(together.values()))
+    whole_parts |= takes_blocks(how, where.executor, n, share, [law], any(together.values()))
     if whole_parts and any(together.values()):
         name = next(name for name, given in together.items() if given)
         raise ArgumentError(
             f"{name}: given with part=, store= or shards='whole', whose blocks are random points "
             "of the final stage alone; leave it out (store= keeps finished blocks)"
         )
-    if store is not None and rng is None:
+    if where.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its blocks")
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
@@ -349,11 +338,11 @@ def evidence(
         "adapt_fraction": 0.5 if drawn.sampler is None else drawn.pilot_fraction,
         "key": key,
     }
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     if whole_parts:
         work = EvidenceBlocks(target, law, options, settings, named)
         work.model = model
-        with reporter(progress, "evidence", "evaluations") as watched:
+        with reporter(where.progress, "evidence", "evaluations") as watched:
             done = in_blocks(
                 work,
                 target,
@@ -361,9 +350,9 @@ def evidence(
                 identity=lambda: identity_of_call(
                     "importance.evidence", settings, key, target, law
                 ),
-                part=part,
-                store=store,
-                executor=executor,
+                part=where.part,
+                store=where.store,
+                executor=where.executor,
                 target_factory=target_factory,
                 n_threads=workers,
                 report=watched,
@@ -371,10 +360,10 @@ def evidence(
             finish(watched, settings["n"], done)
         return cast(Evidence, done)
     with (
-        reporter(progress, "evidence", "evaluations") as bar,
+        reporter(where.progress, "evidence", "evaluations") as bar,
         evaluation(
             target,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.evidence", key, [first], settings),

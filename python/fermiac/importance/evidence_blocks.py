@@ -43,7 +43,7 @@ class PartialEvidence(BlocksOfCall):
     >>> def log_density(x):
     ...     return -0.5 * x[:, 0] ** 2
     >>> parts = [
-    ...     fm.importance.evidence(log_density, law, n=20_000, rng=0, part=(i, 3))
+    ...     fm.importance.evidence(log_density, law, n=20_000, rng=0, plan=fm.Plan(part=(i, 3)))
     ...     for i in range(3)
     ... ]
     >>> z = fm.merge(parts).evidence()

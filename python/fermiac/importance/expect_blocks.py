@@ -44,7 +44,8 @@ class PartialEstimate(BlocksOfCall):
     >>> import fermiac as fm
     >>> f, law = fm.targets.powers(2), fm.distributions.Normal()
     >>> parts = [
-    ...     fm.importance.expect(f, law, n=40_000, rng=0, part=(i, 3)) for i in range(3)
+    ...     fm.importance.expect(f, law, n=40_000, rng=0, plan=fm.Plan(part=(i, 3)))
+    ...     for i in range(3)
     ... ]
     >>> e = fm.merge(parts).estimate()
     >>> bool(e.mean == fm.importance.expect(f, law, n=40_000, rng=0).mean)

@@ -22,6 +22,7 @@ from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.runs.checkpoint import Checkpoint, Log
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared
@@ -29,8 +30,6 @@ from fermiac.targets.conversion import adapted, as_integrand, compared
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["integrate"]
@@ -70,11 +69,9 @@ def integrate(
     keep_draws: bool = False,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Estimate:
     r"""Integrate one function, or several, over a box.
 
@@ -145,20 +142,14 @@ def integrate(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers evaluate `f`: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns `f`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `f`, and from which a run that was killed is resumed; see
         `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
-        evaluations: after each batch of a target in Python, else about ten times a second.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -246,6 +237,7 @@ def integrate(
     >>> e.converged, e.n_evals < 100_000
     (True, True)
     """
+    where = plan_of(plan, "executor")
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
     box = _box(bounds, dim, sampler)
@@ -325,12 +317,12 @@ def integrate(
     if yes("check", check):
         f = compared(f)
     as_integrand(f, d, first)  # raises before a checkpoint is made
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     with (
-        reporter(progress, "integrate", "evaluations") as shown_bar,
+        reporter(where.progress, "integrate", "evaluations") as shown_bar,
         evaluation(
             f,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
             log=log,
             identity=lambda: _identity(key, box, public, sampler),

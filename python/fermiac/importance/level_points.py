@@ -50,9 +50,7 @@ class LevelPoints:
         if stop > self._table.shape[1]:
             n, replicates, key, start = self._address
             dim = max(stop, 2 * self._table.shape[1], _FIRST)
-            nets = [
-                sobol(n, dim, key, start=start, replicate=r, n_threads=1) for r in range(replicates)
-            ]
+            nets = [sobol(n, dim, key, start=start, replicate=r) for r in range(replicates)]
             self._table = np.concatenate(nets)
         part = self._table[:, self._used : stop].reshape(shape)
         self._used = stop
@@ -60,7 +58,7 @@ class LevelPoints:
 
     def normal(self, size: Any = None) -> Array:
         """Return the normal quantiles of the next coordinates."""
-        return np.asarray(ndtri(self.uniform(size), n_threads=1), np.float64)
+        return np.asarray(ndtri(self.uniform(size)), np.float64)
 
     def exponential(self, size: Any = None) -> Array:
         """Return the exponential quantiles of the next coordinates."""

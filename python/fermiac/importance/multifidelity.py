@@ -30,6 +30,7 @@ from fermiac.random import RngLike, key_of
 from fermiac.results.result import Finding, warn
 from fermiac.results.unseen import equal_finding
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
@@ -37,7 +38,6 @@ from fermiac.targets.named import named_law
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["multifidelity"]
@@ -78,11 +78,9 @@ def multifidelity(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Multifidelity:
     r"""Estimate the expectation of a costly model with the help of cheaper, correlated ones.
 
@@ -129,11 +127,6 @@ def multifidelity(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers run the models: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns a function of rows (number of the model,
         point), for workers of an executor if the models cannot be pickled; see
@@ -141,8 +134,8 @@ def multifidelity(
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the models, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`. It needs `costs`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) runs.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -206,6 +199,7 @@ def multifidelity(
     >>> bool(abs(m.mean - (np.e - 1)) < 5 * m.stderr), m.gain > 10
     (True, True)
     """
+    where = plan_of(plan, "executor")
     start = time.perf_counter()
     given = None if callable(models) else listed(models, _MODELS)
     if not given:
@@ -243,12 +237,12 @@ def multifidelity(
         f = compared(f, f"models[{k}]") if yes("check", check) else f
         as_integrand(f, law.dim)
         targets.append(f)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     with (
-        reporter(progress, "multifidelity", "runs") as bar,
+        reporter(where.progress, "multifidelity", "runs") as bar,
         evaluation(
             _Models(targets),
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
             log=log,
             identity=lambda: identity_of(

@@ -13,7 +13,7 @@ from fermiac import _core
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, positive, real, real_numbers, require, shown, whole, yes
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.fidelity_results import Multilevel
@@ -23,12 +23,12 @@ from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint, Log
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["multilevel"]
@@ -48,11 +48,9 @@ def multilevel(
     points: Literal["random", "sobol"] = "random",
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Multilevel:
     r"""Estimate the expectation of a quantity that is computed at levels of refinement.
 
@@ -90,18 +88,13 @@ def multilevel(
         Names of the K outputs.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Not used by a `level` in Python; see `fermiac.set_num_threads`.
-    executor : object, optional
-        The engine whose workers run `level`: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         Not supported here: `level` must be a function that can be pickled.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the sums of all batches, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) paths.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -182,6 +175,7 @@ def multilevel(
     >>> bool(abs(m.mean - 10.4506) < 0.6), m.converged
     (True, True)
     """
+    where = plan_of(plan, "executor")
     start = time.perf_counter()
     if not callable(level):
         raise ArgumentError(
@@ -213,7 +207,7 @@ def multilevel(
     labels = expectation_names(names)
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
 
     def identity() -> dict[str, Any]:
         return {
@@ -225,10 +219,10 @@ def multilevel(
         }
 
     with (
-        reporter(progress, "multilevel", "paths") as bar,
+        reporter(where.progress, "multilevel", "paths") as bar,
         evaluation(
             LevelBatches(level, key),
-            executor=executor,
+            executor=where.executor,
             target_factory=None,
             log=log,
             identity=identity,

@@ -44,6 +44,7 @@ from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.results.result import Finding, warn
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared
@@ -52,7 +53,6 @@ from fermiac.targets.named import named_law, names_of
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["sobol_indices"]
@@ -95,11 +95,9 @@ def sobol_indices(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> SobolIndices:
     r"""Estimate the Sobol' indices of a model: the shares of its variance by input.
 
@@ -152,19 +150,14 @@ def sobol_indices(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers run `model`: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns `model`, for workers of an executor if it
         cannot be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `model`, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) runs.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -240,6 +233,7 @@ def sobol_indices(
     >>> bool(np.all(abs(s.total_order - [1.0, 0.75]) < 5 * s.total_order_stderr + 1e-12))
     True
     """
+    where = plan_of(plan, "executor")
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
     choice("method", method, ("auto", "sobol", "iscv"))
@@ -265,7 +259,7 @@ def sobol_indices(
         tolerance=tolerance,
         control=controls == "auto",
         replicates=n_replicates,
-        n_threads=resolve_threads(n_threads),
+        n_threads=resolve_threads(where.n_threads),
         start_time=start_time,
         settings={
             "n": n,
@@ -285,10 +279,10 @@ def sobol_indices(
         f = compared(f, "the model")
     as_integrand(f, law.dim)  # raises before a checkpoint is made
     with (
-        reporter(progress, "sobol_indices", "evaluations") as shown_progress,
+        reporter(where.progress, "sobol_indices", "evaluations") as shown_progress,
         evaluation(
             f,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.sobol_indices", key, [law], job.settings),
@@ -481,8 +475,8 @@ class _Job:
         law = Normal(np.zeros(2 * dim), np.ones(2 * dim))
         with _as_partial(self):
             self.weighted = expect(
-                products, law, rows, names=words, check=False, rng=design.key, progress=False,
-                n_threads=self.n_threads,
+                products, law, rows, names=words, check=False, rng=design.key,
+                plan=alone(n_threads=self.n_threads, progress=False),
             )  # fmt: skip
 
     def _weighted_indices(self) -> Indices:

@@ -53,6 +53,7 @@ from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.executor import takes_points
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient
@@ -65,11 +66,8 @@ from fermiac.targets.transformed_density import TransformedDensity, support_bloc
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
     from fermiac.targets.factories import Factory
     from fermiac.targets.transformed_density import Spec
 
@@ -107,20 +105,15 @@ def sample(
     keep_gradients: bool = True,
     keep_state: bool = True,
     stop: StopWhen | None = None,
-    max_time: float | None = None,
     check_gradient: bool | None = None,
     check: bool = True,
     path: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
     first_chain: int | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Chains:
     r"""Draw from a density by Markov chains.
 
@@ -208,9 +201,6 @@ def sample(
         Keep the state from which `extend` continues.
     stop : StopWhen, optional
         A rule that ends the run before `n_draws`.
-    max_time : float, optional
-        The time in seconds after which the run ends, with the draws that all chains have. The
-        number of draws is then not reproducible.
     check_gradient : bool, optional
         Compare the gradient at the first start with differences, in the coordinates that use it, at
         a cost of five evaluations. The default is True for targets in Python and native targets.
@@ -232,11 +222,6 @@ def sample(
         extends a finished run. `init` and `check_gradient` are used only at the first start.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        An engine whose workers run the chains, or evaluate the target at their points; see
-        `shards`. It is worthwhile for slow targets. See `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the target, for the workers of an executor if
         the target cannot be pickled; see `fermiac.targets.factory`. It is not used without an
@@ -253,20 +238,18 @@ def sample(
         With ``pool=False``: the index of the first chain. Chains 4 to 7 of a call with 8 chains are
         those of a call with 4 chains and ``first_chain=4``. `init` then includes all chains before
         them. `fermiac.merge` joins calls with this argument; give 0 in the first of them.
-    part : tuple of int, optional
-        With ``pool=False``: (i, n) makes the chains of part i of n, counted from 0, for independent
-        jobs. `fermiac.merge` of the parts has the draws of the whole call.
-    store : str or path-like, optional
-        A folder from which the same call resumes, with the same bits. It needs `rng`. With
-        ``pool=False`` each process writes its finished chains to the folder. Chains that adapt
-        together, and ensembles, are written in sections: each process writes the sections that it
-        runs. A section ends at the next barrier of the warm-up, or after at most a thirty-second of
-        the transitions of a chain. What is already in the folder is not made again.
-        `fermiac.merge` of the folder has the result once the call is finished. Chains that adapt
-        together cannot be combined with `part`, `checkpoint`, `path` or `max_time`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks) with the current R-hat, or call this
-        with (done, total) transitions of all chains, about ten times a second.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``,
+        ``max_time``); see `fermiac.Plan`. ``part``: with ``pool=False``: (i, n) makes the chains of
+        part i of n, counted from 0, for independent jobs. `fermiac.merge` of the parts has the
+        draws of the whole call. ``store``: a folder from which the same call resumes, with the same
+        bits. It needs `rng`. With ``pool=False`` each process writes its finished chains to the
+        folder. Chains that adapt together, and ensembles, are written in sections: each process
+        writes the sections that it runs. A section ends at the next barrier of the warm-up, or
+        after at most a thirty-second of the transitions of a chain. What is already in the folder
+        is not made again. `fermiac.merge` of the folder has the result once the call is finished.
+        Chains that adapt together cannot be combined with `part`, `checkpoint`, `path` or
+        `max_time`.
 
     Returns
     -------
@@ -382,6 +365,7 @@ def sample(
     >>> s.names
     ('mu', 'theta[0]', 'theta[1]', 'theta[2]')
     """
+    where = plan_of(plan, "executor", "store", "part", "max_time")
     kernel = NUTS() if kernel is None else as_kernel(kernel)
     if kernel._adapts_together and pool is False:
         raise ArgumentError(
@@ -389,30 +373,31 @@ def sample(
             "pool=True, or another kernel"
         )
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
+    given["max_time"] = where.max_time
     how = choice("shards", shards, SHARDS)
-    cut = not (first_chain is None and part is None and store is None)
-    in_sections = store is not None and not are_apart(given)
-    if not in_sections and (cut or takes_whole(how, executor, given)):
+    cut = not (first_chain is None and where.part is None and where.store is None)
+    in_sections = where.store is not None and not are_apart(given)
+    if not in_sections and (cut or takes_whole(how, where.executor, given)):
         return sample_chains(
             sample,
             log_density,
             given,
             how=how,
             first_chain=first_chain,
-            part=part,
-            store=store,
+            part=where.part,
+            store=where.store,
             rng=rng,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
-            progress=progress,
+            progress=where.progress,
         )
     start = time.perf_counter()
     shared = key = None
-    if store is not None:
+    if where.store is not None:
         key = key_of(rng)
-        others = {"first_chain": first_chain, "part": part}
+        others = {"first_chain": first_chain, "part": where.part}
         shared = store_of_sections(
-            store, given, log_density, rng=rng, key=key, how=how, others=others
+            where.store, given, log_density, rng=rng, key=key, how=how, others=others
         )
     target: LogDensity
     check = yes("check", check)
@@ -446,7 +431,7 @@ def sample(
         if not isinstance(stop, StopWhen):
             raise ArgumentError(f"stop: {shown(stop)} given; a fermiac.mcmc.StopWhen is needed")
         stop.check(settings.n_chains, kernel._n_points(2) > 1)
-    limit = None if max_time is None else positive("max_time", max_time)
+    limit = None if where.max_time is None else positive("max_time", where.max_time)
     model = target if isinstance(target, ModelTarget) else None
     if model is not None and (names is not None or transforms is not None):
         raise ArgumentError(
@@ -454,18 +439,18 @@ def sample(
             "its own; leave them out"
         )
     named, source = _labels(names, params, target), target
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     if shared is not None:
         check_kernel(kernel)
         by_sections = True
     else:
-        by_sections = takes_sections(how, executor, kernel, settings.n_chains, limit)
+        by_sections = takes_sections(how, where.executor, kernel, settings.n_chains, limit)
     # The points before and after the run of the chains.
-    of_points = executor
-    if by_sections and executor is not None and not takes_points(executor):
+    of_points = where.executor
+    if by_sections and where.executor is not None and not takes_points(where.executor):
         of_points = None
     with (
-        reporter(progress, "sample", "transitions") as report,
+        reporter(where.progress, "sample", "transitions") as report,
         evaluated(target, of_points, target_factory, workers, report) as (target, report),
     ):
         if isinstance(transforms, str) and transforms == "auto":
@@ -524,12 +509,12 @@ def sample(
         if by_sections:
             # Workers make the target from what was given.
             made = SourceOfTarget.of(
-                source, None if executor is None else target_factory, space, named
+                source, None if where.executor is None else target_factory, space, named
             )
             chains = (
-                sectioned(how, job, made, executor)
+                sectioned(how, job, made, where.executor)
                 if shared is None
-                else in_store(job, made, executor, shared, workers)
+                else in_store(job, made, where.executor, shared, workers)
             )
         with chains as sections:
             loop = ChainLoop(

@@ -27,9 +27,10 @@ from fermiac.mcmc.parquet_folder import inner_of
 from fermiac.mcmc.result import Chains, known, statistics
 from fermiac.mcmc.run import ChainLoop
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
-    from fermiac._base.progress import Report
+    pass
 
 __all__ = ["extend", "open"]
 
@@ -39,8 +40,7 @@ def extend(
     chains: Chains,
     n_draws: int,
     *,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Chains:
     """Make the chains of a run longer.
 
@@ -51,10 +51,8 @@ def extend(
         target only if the target can be pickled.
     n_draws : int
         The number of further draws of each chain.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        As in `sample`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -79,9 +77,10 @@ def extend(
     >>> fm.mcmc.extend(s, 500).draws.shape
     (4, 2000, 2)
     """
+    where = plan_of(plan)
     start = time.perf_counter()
     more = whole("n_draws", n_draws, 1, 2**40)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     job, state = _going_on(chains)
     have = int(state["n_draws"])
     job = replace(job, settings=replace(job.settings, n_draws=have + more))
@@ -89,7 +88,7 @@ def extend(
     sampler.load(state["words"])
     nothing = np.empty(0)
     origin = Origin(x0=nothing, values=nothing, n_evals=state["n_evals"])
-    with reporter(progress, "extend", "transitions") as report:
+    with reporter(where.progress, "extend", "transitions") as report:
         loop = ChainLoop(
             job,
             sampler,

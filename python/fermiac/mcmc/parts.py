@@ -16,6 +16,7 @@ from fermiac.mcmc.result import Chains
 from fermiac.results.result import warn
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
+from fermiac.runs.plan import alone
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ SHARDS: tuple[str, ...] = get_args(ShardsName)
 CHAINS: ContextVar[tuple[int, int | None]] = ContextVar("fermiac_chains", default=(0, None))
 #: Arguments of the call that a single chain does not take.
 OF_CALL = (
-    "log_density", "rng", "executor", "target_factory", "shards", "part", "store", "progress",
-    "first_chain",
+    "log_density", "rng", "target_factory", "shards", "first_chain", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all chains together.
 _TOGETHER = ("stop", "max_time", "path", "checkpoint")
@@ -84,7 +84,8 @@ class _Chain:
         seed: int,
         first: int,
     ) -> None:
-        self._call, self._target, self._settings, self._seed = call, target, dict(settings), seed
+        own = {name: value for name, value in settings.items() if name != "max_time"}
+        self._call, self._target, self._settings, self._seed = call, target, own, seed
         self._first, self._end = first, first + int(settings["n_chains"])
 
     def __call__(self, unit: int) -> Chains:
@@ -97,7 +98,7 @@ class _Chain:
                 **{**self._settings, "n_chains": 1, "keep_state": False},
                 rng=self._seed,
                 shards="points",
-                progress=self.progress,
+                plan=alone(progress=self.progress),
             )
         finally:
             CHAINS.reset(token)

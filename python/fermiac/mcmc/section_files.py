@@ -59,7 +59,7 @@ Words = NDArray[np.uint64]
 #: transitions of a section that no barrier ends.
 _BLOCKS, _SECTIONS, _LEAST = 64, 32, 10
 #: Arguments that do not change the chains.
-_FREE = ("n_threads", "keep_state", "check_gradient", "check")
+_FREE = ("keep_state", "check_gradient", "check")
 #: The file of the starts.
 _STARTS = "starts"
 
@@ -409,7 +409,7 @@ class _SectionsInStore(Sections):
             given = require_executor(executor)
             self._engine = engine_of(given.executor)
             self._dispatch = Dispatch(
-                self._engine, given._plan, self._keeping, lambda _: self.tick(), "blocks of chains",
+                self._engine, given._sharding, self._keeping, lambda _: self.tick(), "blocks of chains",
                 whole=True,
             )  # fmt: skip
 

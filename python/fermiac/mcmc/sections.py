@@ -330,7 +330,7 @@ class SectionsOnWorkers(Sections):
         self._engine = engine_of(given.executor)
         self._work = Work(source, job)
         self._dispatch = Dispatch(
-            self._engine, given._plan, self._work, lambda _: self.tick(), "chains", whole=True
+            self._engine, given._sharding, self._work, lambda _: self.tick(), "chains", whole=True
         )
         self._after = job.settings.n_warmup
         self._cost = math.nan  # seconds of a transition of one chain

@@ -23,6 +23,7 @@ from fermiac.mcmc.smc_result import SmcSample
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.named import named_law, names_of
@@ -30,10 +31,8 @@ from fermiac.targets.named import named_law, names_of
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
     from fermiac._base.variables import Params
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
@@ -57,11 +56,9 @@ def smc(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> SmcSample:
     r"""Sample a posterior and its evidence by waste-free sequential Monte Carlo [1]_ [2]_.
 
@@ -101,17 +98,12 @@ def smc(
         Whether the rows of a Python function are compared at its first call.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        The number of threads; it changes no number.
-    executor : object, optional
-        The workers that evaluate the likelihood: an engine that `fermiac.executor.Sharded` takes,
-        or a `Sharded`.
     target_factory : str or fermiac.targets.factory, optional
         Makes the likelihood at each worker of the executor.
     checkpoint : str, path-like or Checkpoint, optional
         A file in which the run is saved, and from which it is resumed; see `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total), in thousandths of the power.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -182,6 +174,7 @@ def smc(
     >>> bool(abs(s.log_evidence - exact) < 5 * s.log_evidence_stderr)
     True
     """
+    where = plan_of(plan, "executor")
     start = time.perf_counter()
     law, by_prior = named_law(prior, params)
     law = _prior(law)
@@ -204,7 +197,7 @@ def smc(
         )
     share = probability("ess", ess)
     known = labels(names_of(names, by_prior), law.dim, "parameter")
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     settings: dict[str, Any] = {
         "n_particles": chains * islands * length,
         "n_islands": islands,
@@ -218,8 +211,8 @@ def smc(
         identity = {"version": _core.__version__, "isa": _core.isa_level, "seed": key}
         kept.begin({**identity, "dim": law.dim, **settings})
     with (
-        reporter(progress, "smc", "thousandths") as report,
-        evaluated(target, executor, target_factory, workers, report) as (asked, report),
+        reporter(where.progress, "smc", "thousandths") as report,
+        evaluated(target, where.executor, target_factory, workers, report) as (asked, report),
     ):
         loop = SmcLoop(
             start=start,

@@ -38,6 +38,7 @@ from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 from fermiac.targets.conversion import Gradient
 from fermiac.targets.named import named_law, names_of
@@ -46,11 +47,8 @@ from fermiac.targets.posterior_density import PosteriorDensity
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
@@ -58,8 +56,7 @@ __all__ = ["sample"]
 
 #: Arguments of a call with several runs that a single run does not take.
 _OF_RUNS = (
-    "log_likelihood", "runs", "first_run", "part", "store", "rng", "executor", "target_factory",
-    "shards", "progress",
+    "log_likelihood", "runs", "first_run", "rng", "target_factory", "shards", "plan", "where",
 )  # fmt: skip
 Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
@@ -90,20 +87,15 @@ def sample(
     check: bool = True,
     max_evals: int | None = None,
     max_iter: int | None = None,
-    max_time: float | None = None,
     max_init_blocks: int = 1000,
     surrogate: Surrogate | None = None,
     runs: int | None = None,
     first_run: int = 0,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
     validate: bool | int = False,
 ) -> NestedResult:
     r"""Sample a posterior by nested sampling, and integrate its likelihood under the prior.
@@ -187,8 +179,6 @@ def sample(
         Limits on the numbers of log-likelihood calls and of batches; with `validate`, for each run.
         They are checked between batches, and do not cut the survey of `Uniform` short, which takes
         up to 18 calls for each live point.
-    max_time : float, optional
-        A limit on the seconds of the run, checked in the same way. Such a run is not reproducible.
     max_init_blocks : int, default 1000
         The largest number of blocks of `n_live` draws from the prior that may be made to find
         `n_live` points with a likelihood above 0.
@@ -202,21 +192,9 @@ def sample(
     first_run : int, default 0
         With `runs`: the index of the first run. Runs 4 to 7 of a call with 8 runs are those of a
         call with 4 runs and ``first_run=4``, and `fermiac.merge` joins both.
-    part : tuple of int, optional
-        With `runs`: (i, n) makes the runs of part i of n, counted from 0, for independent jobs.
-        `fermiac.merge` of the parts has the same bits as the whole call.
-    store : str or path-like, optional
-        With `runs`: a folder to which each process writes its finished runs. Runs that are already
-        in the folder are not made again; `fermiac.merge` of the folder merges them.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system. Run k of
         several runs has a key derived from the seed and k.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers run the chains, or evaluate the likelihood at points; see `shards`.
-        A `concurrent.futures.Executor`, a dask Client, the module ray and others; see
-        `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the likelihood, for workers if the likelihood
         cannot be pickled; see `fermiac.targets.factory`.
@@ -231,9 +209,13 @@ def sample(
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the state. A run that was killed resumes from it, with the same bits as a
         run without a break; see `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
-        evaluations; the total is an estimate that changes.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``,
+        ``max_time``); see `fermiac.Plan`. ``part``: with `runs`: (i, n) makes the runs of part i of
+        n, counted from 0, for independent jobs. `fermiac.merge` of the parts has the same bits as
+        the whole call. ``store``: with `runs`: a folder to which each process writes its finished
+        runs. Runs that are already in the folder are not made again; `fermiac.merge` of the folder
+        merges them.
     validate : bool or int, default False
         Repeat the run with chains twice as long and other random numbers until log Z changes by
         less than its error twice in a row, at most 4 times or this number of times. The result is
@@ -337,7 +319,7 @@ def sample(
     ...     return -0.5 * (x**2).sum(axis=1)
     >>> r = fm.nested.sample(f, prior, n_live=100, runs=4, rng=0)
     >>> parts = [
-    ...     fm.nested.sample(f, prior, n_live=100, runs=4, part=(i, 2), rng=0)
+    ...     fm.nested.sample(f, prior, n_live=100, runs=4, plan=fm.Plan(part=(i, 2)), rng=0)
     ...     for i in (0, 1)
     ... ]
     >>> r.n_live, fm.merge(parts).log_evidence == r.log_evidence
@@ -355,6 +337,7 @@ def sample(
     >>> r.names
     ('tau', 'theta[0]', 'theta[1]')
     """
+    where = plan_of(plan, "executor", "store", "part", "max_time")
     chosen = SAMPLERS.resolve(sampler)
     if isinstance(chosen, Learnt):
         refuse(locals())
@@ -371,14 +354,14 @@ def sample(
             given,
             runs=runs,
             first_run=first_run,
-            part=part,
-            store=store,
+            part=where.part,
+            store=where.store,
             rng=rng,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
-            progress=progress,
+            progress=where.progress,
         )
-    given_runs = {"part": part, "store": store, "first_run": first_run or None}
+    given_runs = {"part": where.part, "store": where.store, "first_run": first_run or None}
     for name, value in given_runs.items():
         if value is not None:
             raise ArgumentError(f"{name}: given without runs=, the number of independent runs")
@@ -417,7 +400,7 @@ def sample(
         )
         named = names_of(names, params)
         names = own_names if named is None else named
-    limit = None if max_time is None else positive("max_time", max_time)
+    limit = None if where.max_time is None else positive("max_time", where.max_time)
     doublings = as_doublings(validate)
     if not (surrogate is None or isinstance(surrogate, Surrogate)):
         raise ArgumentError(
@@ -454,14 +437,14 @@ def sample(
         dynamic=aim,
         model=model,
     )
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     if surrogate is not None:
         how = "points"
     with (
-        batched(how, job, target_factory, executor) as batches,
-        reporter(progress, "nested", "evaluations") as report,
+        batched(how, job, target_factory, where.executor) as batches,
+        reporter(where.progress, "nested", "evaluations") as report,
         evaluated(
-            target, executor, target_factory, workers, report,
+            target, where.executor, target_factory, workers, report,
             integrand=n_blobs[0] > 0, in_jobs=batches is not None,
         ) as (evaluator, report),
     ):  # fmt: skip

@@ -126,7 +126,7 @@ class Batches:
         self._engine = engine_of(given.executor)
         self._dispatch = Dispatch(
             self._engine,
-            given._plan,
+            given._sharding,
             _Work(job, factory),
             lambda _: self._tick(),
             "chains",

@@ -21,13 +21,12 @@ from fermiac.nested.run import NestedLoop
 from fermiac.nested.samplers import Learnt
 from fermiac.results.result import warn
 from fermiac.runs.loop import View
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 
 if TYPE_CHECKING:
-    from fermiac._base.progress import Report
     from fermiac.errors import FermiacWarning
     from fermiac.nested.job import Job
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["extend"]
@@ -45,11 +44,8 @@ def extend(
     dynamic: Dynamic | None = None,
     max_evals: int | None = None,
     max_iter: int | None = None,
-    max_time: float | None = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> NestedResult:
     r"""Continue a run: to a smaller remaining evidence, with more points, or after a limit.
 
@@ -68,12 +64,11 @@ def extend(
     max_evals, max_iter : int, optional
         Limits as in `sample`, for each run if there are several. They include the earlier calls and
         batches. None by default.
-    max_time : float, optional
-        A limit on the seconds of this call for each run.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor, target_factory, progress
+    target_factory
         As in `sample`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``max_time``); see
+        `fermiac.Plan`.
 
     Returns
     -------
@@ -112,6 +107,7 @@ def extend(
     >>> bool(more.log_evidence_stderr < 0.7 * r.log_evidence_stderr)
     True
     """
+    where = plan_of(plan, "executor", "max_time")
     start = time.perf_counter()
     loops = _loops(result)
     if isinstance(loops[0].job.sampler, Learnt):
@@ -120,14 +116,14 @@ def extend(
         "max_evals": None if max_evals is None else whole("max_evals", max_evals, 1, 2**62),
         "max_iter": None if max_iter is None else whole("max_iter", max_iter, 1, 2**62),
     }
-    limit = None if max_time is None else positive("max_time", max_time)
-    workers = resolve_threads(n_threads)
+    limit = None if where.max_time is None else positive("max_time", where.max_time)
+    workers = resolve_threads(where.n_threads)
     home = loops[0].job.at_home()
     with (
-        batched("auto", home, target_factory, executor) as batches,
-        reporter(progress, "extend", "evaluations") as report,
+        batched("auto", home, target_factory, where.executor) as batches,
+        reporter(where.progress, "extend", "evaluations") as report,
         evaluated(
-            home.target, executor, target_factory, workers, report,
+            home.target, where.executor, target_factory, workers, report,
             integrand=home.blobs[0] > 0, in_jobs=batches is not None,
         ) as (asked, report),
     ):  # fmt: skip

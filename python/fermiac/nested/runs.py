@@ -24,6 +24,7 @@ from fermiac.runs.parts import (
     part_of,
     store_of,
 )
+from fermiac.runs.plan import alone
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ class _Run:
 
         run = self._first + unit
         result = sample(
-            self._target, **self._settings, rng=key_of_run(self._seed, run), progress=self.progress
+            self._target,
+            **self._settings,
+            rng=key_of_run(self._seed, run),
+            plan=alone(progress=self.progress),
         )
         address = {
             "seed": self._seed,

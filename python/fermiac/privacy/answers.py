@@ -41,9 +41,8 @@ class _NoisyAnswers(Mechanism):
         on_exhausted: str,
         rng: RngLike,
         noise_source: NoiseSource | None,
-        n_threads: int | None,
     ) -> None:
-        super().__init__(budget, value_range, on_exhausted, False, n_threads)
+        super().__init__(budget, value_range, on_exhausted, False)
         count = taken("data", data).ndim == 0
         self._data = None if count else data_of("data", data)
         self._n = whole("data", data, 1, 2**53) if self._data is None else len(self._data)
@@ -131,7 +130,7 @@ class LaplaceAnswers(_NoisyAnswers):
         The epsilon of each answer, positive.
     budget : int
         The largest number of answers.
-    value_range, on_exhausted, rng, noise_source, n_threads
+    value_range, on_exhausted, rng, noise_source
         As for `Thresholdout`; the kind of noise is ``"answer"``.
 
     Raises
@@ -164,7 +163,6 @@ class LaplaceAnswers(_NoisyAnswers):
         on_exhausted: Literal["nan", "raise"] = "nan",
         rng: RngLike = None,
         noise_source: NoiseSource | None = None,
-        n_threads: int | None = None,
     ) -> None:
         super().__init__(
             data,
@@ -173,7 +171,6 @@ class LaplaceAnswers(_NoisyAnswers):
             on_exhausted=on_exhausted,
             rng=rng,
             noise_source=noise_source,
-            n_threads=n_threads,
         )
         self._each = positive("epsilon", epsilon)
         self.scale = self._width / (self._n * self._each)
@@ -254,7 +251,7 @@ class GaussianAnswers(_NoisyAnswers):
         The epsilon of each answer, positive.
     budget : int
         The largest number of answers.
-    value_range, on_exhausted, rng, noise_source, n_threads
+    value_range, on_exhausted, rng, noise_source
         As for `Thresholdout`; the kind of noise is ``"answer"``.
 
     Raises
@@ -289,7 +286,6 @@ class GaussianAnswers(_NoisyAnswers):
         on_exhausted: Literal["nan", "raise"] = "nan",
         rng: RngLike = None,
         noise_source: NoiseSource | None = None,
-        n_threads: int | None = None,
     ) -> None:
         super().__init__(
             data,
@@ -298,7 +294,6 @@ class GaussianAnswers(_NoisyAnswers):
             on_exhausted=on_exhausted,
             rng=rng,
             noise_source=noise_source,
-            n_threads=n_threads,
         )
         self._rho = positive("rho", rho) * self._budget
         self.scale = self._width / (self._n * math.sqrt(2 * rho))
@@ -401,7 +396,7 @@ class SplitAnswers(Mechanism):
         The rows, at least as many as the budget.
     budget : int
         The largest number of answers.
-    value_range, on_exhausted, n_threads
+    value_range, on_exhausted
         As for `Thresholdout`.
 
     Raises
@@ -424,9 +419,8 @@ class SplitAnswers(Mechanism):
         budget: int,
         value_range: tuple[float, float] = (0.0, 1.0),
         on_exhausted: Literal["nan", "raise"] = "nan",
-        n_threads: int | None = None,
     ) -> None:
-        super().__init__(budget, value_range, on_exhausted, False, n_threads)
+        super().__init__(budget, value_range, on_exhausted, False)
         self._data = data_of("data", data)
         self._rows = len(self._data) // self._budget
         self._done = 0

@@ -49,7 +49,7 @@ class PosteriorRows(RowsOfCall):
     >>> import numpy as np, fermiac as fm
     >>> tp = np.arange(50.0, 80.0)
     >>> jobs = [
-    ...     fm.privacy.epsilon_posterior(tp, 40, 50, 60, part=(i, 3)).columns(
+    ...     fm.privacy.epsilon_posterior(tp, 40, 50, 60, plan=fm.Plan(part=(i, 3))).columns(
     ...         ["median", "lower"]
     ...     )
     ...     for i in range(3)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.validate import columns, unwrapped
 from fermiac.privacy.checks import at_least_zero, fraction
 
@@ -16,7 +16,7 @@ __all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
 
 
 @public
-def gdp_delta(epsilon: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None) -> Any:
+def gdp_delta(epsilon: ArrayLike, *, mu: ArrayLike) -> Any:
     r"""Return the delta at which mu-GDP is (epsilon, delta)-differential privacy.
 
     A mechanism is :math:`\mu`-GDP if its outputs on neighbouring data are at least as hard to
@@ -32,8 +32,6 @@ def gdp_delta(epsilon: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None
         Nonnegative, of any size.
     mu : array_like
         Nonnegative, of any size; the two arguments broadcast.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -58,11 +56,11 @@ def gdp_delta(epsilon: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None
     """
     x = at_least_zero("epsilon", epsilon)
     y = at_least_zero("mu", mu)
-    return _convert("delta", n_threads, epsilon=x, mu=y)
+    return _convert("delta", epsilon=x, mu=y)
 
 
 @public
-def gdp_epsilon(delta: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None) -> Any:
+def gdp_epsilon(delta: ArrayLike, *, mu: ArrayLike) -> Any:
     """Return the epsilon at which mu-GDP is (epsilon, delta)-differential privacy.
 
     Parameters
@@ -71,8 +69,6 @@ def gdp_epsilon(delta: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None
         From 0 to 1.
     mu : array_like
         Nonnegative; the two arguments broadcast.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -98,11 +94,11 @@ def gdp_epsilon(delta: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None
     """
     x = fraction("delta", delta, zero=True, one=True)
     y = at_least_zero("mu", mu)
-    return _convert("epsilon", n_threads, delta=x, mu=y)
+    return _convert("epsilon", delta=x, mu=y)
 
 
 @public
-def gdp_mu(epsilon: ArrayLike, *, delta: ArrayLike, n_threads: int | None = None) -> Any:
+def gdp_mu(epsilon: ArrayLike, *, delta: ArrayLike) -> Any:
     """Return the mu at which mu-GDP is (epsilon, delta)-differential privacy.
 
     Parameters
@@ -111,8 +107,6 @@ def gdp_mu(epsilon: ArrayLike, *, delta: ArrayLike, n_threads: int | None = None
         Nonnegative.
     delta : array_like
         From 0 to 1; the two arguments broadcast.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -138,10 +132,10 @@ def gdp_mu(epsilon: ArrayLike, *, delta: ArrayLike, n_threads: int | None = None
     """
     x = at_least_zero("epsilon", epsilon)
     y = fraction("delta", delta, zero=True, one=True)
-    return _convert("mu", n_threads, epsilon=x, delta=y)
+    return _convert("mu", epsilon=x, delta=y)
 
 
-def _convert(name: str, n_threads: int | None, **arrays: Any) -> Any:
-    threads = resolve_threads(n_threads)
+def _convert(name: str, **arrays: Any) -> Any:
+    threads = get_num_threads()
     flat, shape, n = columns(f"gdp_{name}", **arrays)
     return unwrapped(_core.privacy_gaussian(name, flat, n, threads).reshape(shape))

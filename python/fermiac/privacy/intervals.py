@@ -20,6 +20,7 @@ from fermiac.privacy.posterior import epsilon_posterior
 from fermiac.privacy.rates import DIRECTIONS, Direction
 from fermiac.results.result import Result
 from fermiac.runs.executor import rows_by
+from fermiac.runs.plan import PlanLike, alone, plan_of
 
 if TYPE_CHECKING:
     from fermiac.runs.executor import ExecutorLike
@@ -102,8 +103,7 @@ def epsilon_interval(
     kind: Kind = "two-sided",
     method: Method = "clopper-pearson",
     direction: Direction = "both",
-    executor: ExecutorLike | None = None,
-    n_threads: int | None = None,
+    plan: PlanLike | None = None,
 ) -> EpsilonInterval:
     r"""Return confidence intervals of epsilon from the counts of an attack.
 
@@ -139,10 +139,8 @@ def epsilon_interval(
         Jeffreys' prior; see `epsilon_posterior`.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
         The ratios that count; see `epsilon_of_rates`.
-    executor : object, optional
-        The workers, in a form that `fermiac.executor.Sharded` takes. Each computes whole rows.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -184,6 +182,7 @@ def epsilon_interval(
     >>> many.epsilon_lower.round(4)
     array([0.7741, 1.1986])
     """
+    where = plan_of(plan, "executor")
     began = time.perf_counter()
     kind = choice("kind", kind, _KINDS)
     method = choice("method", method, METHODS)
@@ -192,7 +191,10 @@ def epsilon_interval(
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     if method == "bayes":
         posterior = epsilon_posterior(
-            *cells, delta=of_delta, direction=direction, executor=executor, n_threads=n_threads
+            *cells,
+            delta=of_delta,
+            direction=direction,
+            plan=alone(executor=where.executor, n_threads=where.n_threads),
         )
         lower, upper = posterior.interval(of_prob, kind="equal" if kind == "two-sided" else kind)
     else:
@@ -203,8 +205,8 @@ def epsilon_interval(
             sides=(kind != "upper", kind != "lower"),
             method=method,
             direction=direction,
-            executor=executor,
-            n_threads=n_threads,
+            executor=where.executor,
+            n_threads=where.n_threads,
         )
     settings = {
         "delta": unwrapped(of_delta),
@@ -315,7 +317,6 @@ def gdp_bound(
     layout: Layout | None = None,
     prob: ArrayLike = 0.95,
     delta: ArrayLike | None = None,
-    n_threads: int | None = None,
 ) -> GdpBound:
     r"""Return lower bounds of mu of Gaussian differential privacy from the counts of an attack.
 
@@ -338,8 +339,6 @@ def gdp_bound(
         The probability that a bound holds, in (0, 1).
     delta : array_like, optional
         In (0, 1). If given, the bound of mu is converted to a bound of epsilon.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -381,7 +380,7 @@ def gdp_bound(
     )
     hits, false_alarms, misses, rejections, tail = flat
     at = [
-        special.ndtri(_above(errors, others, tail, n_threads), n_threads=n_threads)
+        special.ndtri(_above(errors, others, tail))
         for errors, others in ((misses, hits), (false_alarms, rejections))
     ]
     mu = np.broadcast_to(np.maximum(0.0, -(at[0] + at[1])), n)
@@ -389,7 +388,7 @@ def gdp_bound(
     of_delta = None if delta is None else fraction("delta", delta)
     epsilon_lower = None
     if of_delta is not None:
-        epsilon_lower = gdp_epsilon(of_delta, mu=mu_lower, n_threads=n_threads)
+        epsilon_lower = gdp_epsilon(of_delta, mu=mu_lower)
     return GdpBound(
         mu_lower=mu_lower,
         epsilon_lower=epsilon_lower,
@@ -399,8 +398,8 @@ def gdp_bound(
     )
 
 
-def _above(errors: Array, others: Array, tail: Array, n_threads: int | None) -> Array:
+def _above(errors: Array, others: Array, tail: Array) -> Array:
     """Return the upper Clopper-Pearson limits of a rate."""
     some = np.where(others > 0, others, 1.0)
-    limit = special.betainccinv(errors + 1.0, some, tail, n_threads=n_threads)
+    limit = special.betainccinv(errors + 1.0, some, tail)
     return np.where(others > 0, limit, 1.0)

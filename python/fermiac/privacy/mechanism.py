@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.ask import ask
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.validate import choice, key_of, numbers, real, shown, whole, yes
 from fermiac.errors import ArgumentError, BudgetExhausted, RangeError, TargetError
 from fermiac.random import RngLike, Stream
@@ -113,7 +113,6 @@ class Mechanism:
         value_range: tuple[float, float],
         on_exhausted: str,
         blind: bool,
-        n_threads: int | None,
     ) -> None:
         self._unlimited = budget is None
         self._budget = 2**53 if budget is None else whole("budget", budget, 1, 2**53)
@@ -128,8 +127,6 @@ class Mechanism:
         self._width = self._high - self._low
         self._raises = choice("on_exhausted", on_exhausted, ("nan", "raise")) == "raise"
         self._blind = yes("blind", blind)
-        resolve_threads(n_threads)
-        self._n_threads = n_threads
         self._history: list[tuple[float, str]] = []
 
     def __repr__(self) -> str:
@@ -174,7 +171,7 @@ class Mechanism:
         raise NotImplementedError
 
     def _evaluated(self, f: Any, data: Array, name: str) -> tuple[Array, bool]:
-        return means_of(f, data, name, self._low, self._high, self._n_threads)
+        return means_of(f, data, name, self._low, self._high)
 
     def _given(self, name: str, means: ArrayLike) -> Array:
         """Return means that the caller computed, checked."""
@@ -198,9 +195,7 @@ def data_of(name: str, data: ArrayLike) -> Array:
     return np.ascontiguousarray(array)
 
 
-def means_of(
-    f: Any, data: Array, name: str, low: float, high: float, n_threads: int | None
-) -> tuple[Array, bool]:
+def means_of(f: Any, data: Array, name: str, low: float, high: float) -> tuple[Array, bool]:
     """Return the mean over the rows of each column of a query, and whether it is one number."""
     target = as_integrand(compared(adapted(f, data.shape[1]), "the query"), data.shape[1])
     n = len(data)
@@ -209,7 +204,7 @@ def means_of(
         if target.complex:
             raise TargetError("the query gave complex numbers; it must give real ones")
     else:
-        values = target.handle(data, resolve_threads(n_threads)).reshape(n, -1)
+        values = target.handle(data, get_num_threads()).reshape(n, -1)
     if not np.isfinite(values).all():
         raise TargetError(f"the query gave numbers on {name} that are not finite; it must not")
     _in_range(name, values, low, high)

@@ -19,6 +19,7 @@ from fermiac.privacy.checks import Array, at_least_zero, fraction, provenance, w
 from fermiac.privacy.trade_off import TradeOff
 from fermiac.results.result import Result
 from fermiac.runs.executor import rows_by
+from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from fermiac.runs.executor import ExecutorLike
@@ -151,8 +152,7 @@ def audit_one_run(
     delta: ArrayLike = 0.0,
     alpha: ArrayLike = 0.05,
     method: Method = "binomial",
-    executor: ExecutorLike | None = None,
-    n_threads: int | None = None,
+    plan: PlanLike | None = None,
 ) -> OneRunAudit:
     r"""Return a lower bound on epsilon from one training run with canaries.
 
@@ -184,10 +184,8 @@ def audit_one_run(
         differential privacy that has `delta` at epsilon. The second method bounds mu, and
         `gdp_epsilon` converts this to a bound on epsilon. It is often much higher, but assumes that
         the curve is Gaussian.
-    executor : object, optional
-        The workers, in a form that `fermiac.executor.Sharded` takes. Each computes whole rows.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -226,8 +224,16 @@ def audit_one_run(
     OneRunAudit: epsilon >= 3.3233 at delta 1e-05, confidence 0.95 (f-dp)
       95 of 100 guesses right, 1000 canaries
     """
+    where = plan_of(plan, "executor")
     return _audit(
-        n_canaries, n_guesses, n_correct, delta, alpha, method, n_threads, executor=executor
+        n_canaries,
+        n_guesses,
+        n_correct,
+        delta,
+        alpha,
+        method,
+        where.n_threads,
+        executor=where.executor,
     )
 
 
@@ -379,8 +385,7 @@ def audit_one_run_scores(
     delta: float = 0.0,
     alpha: float = 0.05,
     method: Method = "binomial",
-    executor: ExecutorLike | None = None,
-    n_threads: int | None = None,
+    plan: PlanLike | None = None,
 ) -> OneRunAudit:
     """Audit in one run from scores, with the best of several numbers of guesses.
 
@@ -393,8 +398,10 @@ def audit_one_run_scores(
         As in `guesses_from_scores`. The pairs must be fixed before the scores are known.
     delta, alpha : float
         As in `audit_one_run`.
-    method, executor, n_threads
+    method
         As in `audit_one_run`; the rows of workers are pairs.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -422,6 +429,7 @@ def audit_one_run_scores(
     >>> audit.n_guesses, audit.settings["n_tests"]
     (200, 3)
     """
+    where = plan_of(plan, "executor")
     guesses, right = guesses_from_scores(scores, included, n_high, n_low)
     m, n_tests = np.size(scores), np.size(guesses)
     if n_tests == 0:
@@ -430,6 +438,6 @@ def audit_one_run_scores(
         if taken(name, value).ndim:
             raise ArgumentError(f"{name}: an array was given; a number is needed")
     r, v = np.ravel(guesses), np.ravel(right)
-    all_of = _audit(m, r, v, delta, alpha, method, n_threads, n_tests, executor)
+    all_of = _audit(m, r, v, delta, alpha, method, where.n_threads, n_tests, where.executor)
     best = int(np.argmax(all_of.epsilon_lower))
-    return _audit(m, int(r[best]), int(v[best]), delta, alpha, method, n_threads, n_tests)
+    return _audit(m, int(r[best]), int(v[best]), delta, alpha, method, where.n_threads, n_tests)

@@ -14,7 +14,6 @@ from fermiac import special
 from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, numbers, taken, unwrapped
 from fermiac.privacy.checks import (
     Array,
@@ -27,12 +26,11 @@ from fermiac.privacy.checks import (
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior_base import Posterior, laws, on, rows_of_part
 from fermiac.privacy.rates import DIRECTIONS, Direction, delta_of_rates, epsilon_of_rates
+from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
 
 __all__ = [
     "DeltaPosterior",
@@ -139,7 +137,7 @@ class EpsilonPosterior(Posterior):
         return np.asarray(
             epsilon_posterior(
                 self.tp, self.fp, self.fn, self.tn, delta=given, prior=self.prior,
-                direction=self.direction, n_threads=self.n_threads,
+                direction=self.direction,
             ).ppf(p.reshape(-1, 1, *tail))
         )  # fmt: skip
 
@@ -147,14 +145,14 @@ class EpsilonPosterior(Posterior):
         """Return the posterior of delta at an epsilon, for the same attack."""
         return delta_posterior(
             self.tp, self.fp, self.fn, self.tn, epsilon=epsilon, prior=self.prior,
-            direction=self.direction, n_threads=self.n_threads,
+            direction=self.direction,
         )  # fmt: skip
 
     def mu_posterior(self) -> MuPosterior:
         """Return the posterior of mu for the same attack; it assumes a Gaussian trade-off curve."""
         return mu_posterior(
             self.tp, self.fp, self.fn, self.tn, prior=self.prior,
-            direction="both" if self.direction == "both" else "attack", n_threads=self.n_threads,
+            direction="both" if self.direction == "both" else "attack",
         )  # fmt: skip
 
     def plot_region(self, ax: Axes | None = None, *, epsilon: float | None = None) -> Axes:
@@ -274,9 +272,7 @@ def epsilon_posterior(
     delta: ArrayLike = 0.0,
     prior: Any = "jeffreys",
     direction: Direction = "both",
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
+    plan: PlanLike | None = None,
 ) -> EpsilonPosterior:
     r"""Return the posterior of epsilon from the counts of an attack.
 
@@ -312,15 +308,10 @@ def epsilon_posterior(
         The ratios that are included: all four, which are those of the attack and of the same attack
         with flipped answers; the first two, of the attack alone; the second, true positives over
         false positives; or the first, true negatives over false negatives.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        An engine whose workers compute the rows of each query, with the same bits; see
-        `fermiac.runs.executor.Sharded`. It is worthwhile for many rows, since an interval takes
-        only tenths of a millisecond. Saved posteriors do not have it.
-    part : (int, int), optional
-        (i, n): the posterior of part i, counted from 0, of n parts of the rows, along one axis.
-        `fermiac.merge` joins the `columns` of all parts.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``part``); see `fermiac.Plan`.
+        ``part``: (i, n): the posterior of part i, counted from 0, of n parts of the rows, along one
+        axis. `fermiac.merge` joins the `columns` of all parts.
 
     Returns
     -------
@@ -362,14 +353,15 @@ def epsilon_posterior(
     >>> many.ppf(0.05).round(6)
     array([4.896377, 0.143895])
     """
+    where = plan_of(plan, "executor", "part")
     start = time.perf_counter()
     at = fraction("delta", delta, zero=True).copy()
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     given, _ = laws("epsilon_posterior", cells, prior, delta=at)
-    given, prior, at, address = rows_of_part("epsilon_posterior", part, given, prior, at)
+    given, prior, at, address = rows_of_part("epsilon_posterior", where.part, given, prior, at)
     side = choice("direction", direction, DIRECTIONS)
-    fields = _common(given, prior, side, n_threads, start, address)
-    return on(executor, EpsilonPosterior(**fields, delta=unwrapped(at)))
+    fields = _common(given, prior, side, start, address)
+    return on(where.executor, EpsilonPosterior(**fields, delta=unwrapped(at)))
 
 
 @public
@@ -384,9 +376,7 @@ def delta_posterior(
     epsilon: ArrayLike,
     prior: Any = "jeffreys",
     direction: Direction = "both",
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
+    plan: PlanLike | None = None,
 ) -> DeltaPosterior:
     r"""Return the posterior of delta at an epsilon, from the counts of an attack.
 
@@ -407,8 +397,11 @@ def delta_posterior(
         The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     epsilon : array_like
         At least 0.
-    prior, direction, n_threads, executor, part
+    prior, direction
         See `epsilon_posterior`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``part``); see `fermiac.Plan`.
+        ``part``: see `epsilon_posterior`.
 
     Returns
     -------
@@ -434,14 +427,15 @@ def delta_posterior(
     >>> bool(abs(d.cdf(0.2) - p.cdf(1.0)) < 1e-12)  # the same event
     True
     """
+    where = plan_of(plan, "executor", "part")
     start = time.perf_counter()
     at = at_least_zero("epsilon", epsilon).copy()
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     given, _ = laws("delta_posterior", cells, prior, epsilon=at)
-    given, prior, at, address = rows_of_part("delta_posterior", part, given, prior, at)
+    given, prior, at, address = rows_of_part("delta_posterior", where.part, given, prior, at)
     side = choice("direction", direction, DIRECTIONS)
-    fields = _common(given, prior, side, n_threads, start, address)
-    return on(executor, DeltaPosterior(**fields, epsilon=unwrapped(at)))
+    fields = _common(given, prior, side, start, address)
+    return on(where.executor, DeltaPosterior(**fields, epsilon=unwrapped(at)))
 
 
 @public
@@ -455,9 +449,7 @@ def mu_posterior(
     layout: Layout | None = None,
     prior: Any = "jeffreys",
     direction: Literal["both", "attack"] = "both",
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
+    plan: PlanLike | None = None,
 ) -> MuPosterior:
     r"""Return the posterior of mu of Gaussian differential privacy, from the counts of an attack.
 
@@ -476,8 +468,11 @@ def mu_posterior(
         The counts as a table, in their place; needs `layout`.
     layout : {"sklearn", "members-first"}, optional
         The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
-    prior, n_threads, executor, part
+    prior
         See `epsilon_posterior`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``part``); see `fermiac.Plan`.
+        ``part``: see `epsilon_posterior`.
     direction : {"both", "attack"}, default "both"
         Whether the attack with flipped answers is included. Without it the posterior has the mass
         of negative mu as an atom at 0.
@@ -508,32 +503,29 @@ def mu_posterior(
     >>> round(m.epsilon_quantile(0.5, delta=1e-5), 3)
     8.093
     """
+    where = plan_of(plan, "executor", "part")
     start = time.perf_counter()
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     given, _ = laws("mu_posterior", cells, prior)
-    given, prior, _, address = rows_of_part("mu_posterior", part, given, prior, None)
+    given, prior, _, address = rows_of_part("mu_posterior", where.part, given, prior, None)
     side = choice("direction", direction, ("both", "attack"))
-    return on(executor, MuPosterior(**_common(given, prior, side, n_threads, start, address)))
+    return on(where.executor, MuPosterior(**_common(given, prior, side, start, address)))
 
 
 def _common(
     given: dict[str, Array],
     prior: Any,
     side: str,
-    n_threads: int | None,
     start: float,
     address: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the fields that all posteriors have."""
-    if n_threads is not None:
-        n_threads = resolve_threads(n_threads)
     prior = deepcopy(prior)
     return {
         **provenance({"prior": prior, "direction": side, **address}, time.perf_counter() - start),
         **{name: unwrapped(value) for name, value in given.items()},
         "prior": prior,
         "direction": side,
-        "n_threads": n_threads,
     }
 
 

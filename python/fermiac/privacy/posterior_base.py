@@ -14,7 +14,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import (
     RngLike,
@@ -166,7 +166,6 @@ class Posterior(Result):
     tn: float | Array
     prior: Any
     direction: Direction
-    n_threads: int | None = None
 
     _layout: ClassVar[fit.Layout] = {
         "tp": fit.figures(),
@@ -175,7 +174,6 @@ class Posterior(Result):
         "tn": fit.figures(),
         "prior": fit.either(fit.text(), fit.listed(fit.listed(fit.figures()))),
         "direction": fit.text("both", "attack", "forward", "reverse"),
-        "n_threads": fit.maybe(fit.whole(1)),
     }
 
     @property
@@ -201,7 +199,7 @@ class Posterior(Result):
 
     def _ask(self, query: str, value: Array, width: int = 1) -> Any:
         flat, shape, n = columns(query, **self._laws, given=self._given, value=value)
-        threads = resolve_threads(self.n_threads)
+        threads = get_num_threads()
         # A row takes tens of microseconds, so only many rows need a progress bar.
         with reporter(None if n > 20_000 else False, self._measure, "rows") as report:
             if self._executor is None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.validate import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array, provenance, single, two_groups
@@ -83,7 +83,7 @@ class RankAudit(Result):
         """The area under the curve of the attack, where ties count as wrong."""
         return self.n_ordered / (self.n_members * self.n_nonmembers)
 
-    def p_value(self, claim: TradeOff, *, n_threads: int | None = None) -> float:
+    def p_value(self, claim: TradeOff) -> float:
         """Return the p-value of a claimed trade-off curve.
 
         Parameters
@@ -91,8 +91,6 @@ class RankAudit(Result):
         claim : TradeOff
             The smallest false-negative rates at false-positive rates, where non-members are the
             null hypothesis.
-        n_threads : int, optional
-            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
         Returns
         -------
@@ -115,7 +113,7 @@ class RankAudit(Result):
         True
         """
         curve = claimed(claim)
-        threads = resolve_threads(n_threads)
+        threads = get_num_threads()
         key = 0 if self.seed is None else self.seed
         found = _core.privacy_rank_replicates(
             (self.n_members, self.n_nonmembers),
@@ -150,7 +148,6 @@ def audit_ranks(
     alpha: float = 0.05,
     n_replicates: int = _N_REPLICATES,
     rng: RngLike = None,
-    n_threads: int | None = None,
 ) -> RankAudit:
     r"""Test trade-off curves by the area under the curve of a membership-inference attack.
 
@@ -180,8 +177,6 @@ def audit_ranks(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the simulation. An int in [0, 2**64) is the key itself; None takes one from the
         system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -237,7 +232,7 @@ def audit_ranks(
             f"n_replicates: {n} was given; {int(np.ceil(1 / alpha)) - 1} or more are needed for "
             f"alpha = {alpha:g}"
         )
-    key, threads = key_of(rng), resolve_threads(n_threads)
+    key, threads = key_of(rng), get_num_threads()
     ordered = _ordered_pairs(some, others)
     found = _core.privacy_rank_replicates((some.size, others.size), ordered, None, n, key, threads)
     mu = max(0.0, float(np.partition(found, rejected)[rejected]))

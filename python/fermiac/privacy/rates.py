@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.validate import choice, columns, shown, unwrapped
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array, at_least_zero, fraction, single
@@ -27,7 +27,6 @@ def epsilon_of_rates(
     *,
     delta: ArrayLike = 0.0,
     direction: Direction = "both",
-    n_threads: int | None = None,
 ) -> Any:
     r"""Return the least epsilon at which differential privacy allows these error rates.
 
@@ -48,8 +47,6 @@ def epsilon_of_rates(
         The attack and the same attack with its answers flipped (all four ratios); the attack alone
         (the first two); true positives over false positives (the second); true negatives over
         false negatives (the first).
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -80,7 +77,6 @@ def epsilon_of_rates(
     return _apply(
         "epsilon",
         choice("direction", direction, DIRECTIONS),
-        n_threads,
         fnr=fraction("fnr", fnr, zero=True, one=True),
         fpr=fraction("fpr", fpr, zero=True, one=True),
         delta=fraction("delta", delta, zero=True),
@@ -94,7 +90,6 @@ def delta_of_rates(
     *,
     epsilon: ArrayLike,
     direction: Direction = "both",
-    n_threads: int | None = None,
 ) -> Any:
     r"""Return the least delta at which differential privacy allows these error rates.
 
@@ -111,8 +106,6 @@ def delta_of_rates(
         At least 0. At +inf the result is positive only if an error rate is 0 or 1.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
         The terms that are included; see `epsilon_of_rates`.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -138,7 +131,6 @@ def delta_of_rates(
     return _apply(
         "delta",
         choice("direction", direction, DIRECTIONS),
-        n_threads,
         fnr=fraction("fnr", fnr, zero=True, one=True),
         fpr=fraction("fpr", fpr, zero=True, one=True),
         epsilon=at_least_zero("epsilon", epsilon),
@@ -146,9 +138,7 @@ def delta_of_rates(
 
 
 @public
-def advantage_bound(
-    epsilon: ArrayLike, *, delta: ArrayLike = 0.0, n_threads: int | None = None
-) -> Any:
+def advantage_bound(epsilon: ArrayLike, *, delta: ArrayLike = 0.0) -> Any:
     r"""Return the largest advantage, TPR - FPR, of an attack on a differentially private mechanism.
 
     It is :math:`(e^\varepsilon - 1 + 2\delta) / (e^\varepsilon + 1)`. For equally likely members
@@ -160,8 +150,6 @@ def advantage_bound(
         At least 0.
     delta : array_like, default 0
         In [0, 1).
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -187,15 +175,14 @@ def advantage_bound(
     return _apply(
         "advantage",
         "both",
-        n_threads,
         epsilon=at_least_zero("epsilon", epsilon),
         delta=fraction("delta", delta, zero=True),
     )
 
 
-def _apply(name: str, direction: str, n_threads: int | None, **arrays: Array) -> Any:
+def _apply(name: str, direction: str, **arrays: Array) -> Any:
     flat, shape, n = columns(name, **arrays)
-    threads = resolve_threads(n_threads)
+    threads = get_num_threads()
     return unwrapped(_core.privacy_rates(name, direction, flat, n, threads).reshape(shape))
 
 

@@ -21,15 +21,12 @@ from fermiac.privacy.checks import Array, fraction, provenance, single, two_grou
 from fermiac.results import html
 from fermiac.results.result import Result
 from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates, drawn, given_replicates
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from matplotlib.axes import Axes
 
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
 
 __all__ = ["RocBootstrap", "RocCurve", "curve_of", "roc"]
 
@@ -220,11 +217,8 @@ class RocCurve(Result):
         fpr: float | None = None,
         prob: float = 0.95,
         rng: RngLike = None,
-        executor: ExecutorLike | None = None,
-        part: Part | None = None,
-        store: str | PathLike[str] | None = None,
         replicates: Replicates | None = None,
-        n_threads: int | None = None,
+        plan: PlanLike | None = None,
     ) -> RocBootstrap:  # with part= Replicates; the type is that of all other calls
         """Return BCa limits of a statistic, from resamples of members and non-members.
 
@@ -240,19 +234,14 @@ class RocCurve(Result):
             The probability between the limits, in (0, 1).
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-        executor : object, optional
-            The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
-            replicates.
-        part : (int, int), optional
-            (i, n): return the replicates of part i of n, counted from 0, for independent jobs, as
-            `fermiac.resample.Replicates`. `fermiac.merge` joins the parts for `replicates`.
-        store : str or path-like, optional
-            A folder for files of finished replicates. The same call resumes from them, and its
-            parts can share the folder. It needs `rng`.
         replicates : Replicates, optional
             All replicates of this call, from its parts; none are drawn.
-        n_threads : int, optional
-            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+        plan : Plan or executor, optional
+            Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+            `fermiac.Plan`. ``part``: (i, n): return the replicates of part i of n, counted from 0,
+            for independent jobs, as `fermiac.resample.Replicates`. `fermiac.merge` joins the parts
+            for `replicates`. ``store``: a folder for files of finished replicates. The same call
+            resumes from them, and its parts can share the folder. It needs `rng`.
 
         Returns
         -------
@@ -286,6 +275,7 @@ class RocCurve(Result):
         >>> b.lower <= b.estimate <= b.upper
         True
         """
+        where = plan_of(plan, "executor", "store", "part")
         began = time.perf_counter()
         statistic = choice("statistic", statistic, _STATISTICS)
         n = whole("n", n, 1, 2**40)
@@ -305,9 +295,11 @@ class RocCurve(Result):
         members, nonmembers = (
             np.repeat(self.thresholds[1:], np.diff(c)) for c in (self.tp, self.fp)
         )
-        how = Drawing(executor, part, store, replicates, rng)
+        how = Drawing(where.executor, where.part, where.store, replicates, rng)
         how.check(False)
-        drawn_now = _replicates((members, nonmembers, statistic, rate), n, key, n_threads, how)
+        drawn_now = _replicates(
+            (members, nonmembers, statistic, rate), n, key, where.n_threads, how
+        )
         if isinstance(drawn_now, Replicates):
             rows: Any = drawn_now
             return rows  # type: ignore[no-any-return]

@@ -253,7 +253,7 @@ def _column(table: Table) -> Table:
     return tp, fp, fn, tn
 
 
-def _box(method: str, n_threads: int | None) -> Bound:
+def _box(method: str) -> Bound:
     """Return the bound from a box of limits."""
 
     def bound(*table: Array, delta: float, alpha: float, direction: str) -> ArrayLike:
@@ -264,27 +264,26 @@ def _box(method: str, n_threads: int | None) -> Bound:
             sides=(True, False),
             method=method,
             direction=direction,
-            n_threads=n_threads,
         )
         return np.asarray(lower)
 
     return bound
 
 
-def _posterior(n_threads: int | None) -> Bound:
+def _posterior() -> Bound:
     """Return the bound from the quantile of the posterior under Jeffreys' prior."""
     from fermiac.privacy.posterior import epsilon_posterior
 
     def bound(*table: Array, delta: float, alpha: float, direction: Direction) -> ArrayLike:
-        law = epsilon_posterior(*table, delta=delta, direction=direction, n_threads=n_threads)
+        law = epsilon_posterior(*table, delta=delta, direction=direction)
         return np.asarray(law.ppf(alpha))
 
     return bound
 
 
 _BOXES = ("clopper-pearson", "jeffreys")
-#: Makers of bounds by name, for a number of threads.
-_BOUNDS: dict[str, Callable[[int | None], Bound]] = {name: partial(_box, name) for name in _BOXES}
+#: Makers of bounds by name.
+_BOUNDS: dict[str, Callable[[], Bound]] = {name: partial(_box, name) for name in _BOXES}
 _BOUNDS["bayes"] = _posterior
 
 
@@ -301,7 +300,6 @@ def audit_scores(
     direction: Direction = "attack",
     clusters: tuple[ArrayLike, ArrayLike] | None = None,
     cluster_adjust: bool = False,
-    n_threads: int | None = None,
 ) -> ScoreAudit:
     r"""Return a lower bound of epsilon from the scores of a membership-inference attack.
 
@@ -342,8 +340,6 @@ def audit_scores(
         the correlation of errors within models is estimated.
     cluster_adjust : bool, default False
         Divide the counts of each rate by its design effect.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -399,7 +395,7 @@ def audit_scores(
     if callable(method):
         bound = method
     else:
-        bound = _BOUNDS[choice("method", method, tuple(_BOUNDS))](n_threads)
+        bound = _BOUNDS[choice("method", method, tuple(_BOUNDS))]()
     cluster_adjust = yes("cluster_adjust", cluster_adjust)
     if cluster_adjust and clusters is None:
         raise ArgumentError("cluster_adjust: True was given without clusters; give both or none")

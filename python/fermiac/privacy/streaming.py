@@ -24,9 +24,10 @@ from fermiac.privacy.rates import Direction
 from fermiac.runs.executor import require_executor
 from fermiac.runs.fingerprint import fingerprint
 from fermiac.runs.parts import Part, part_of
+from fermiac.runs.plan import PlanLike, alone, plan_of
 
 if TYPE_CHECKING:
-    from fermiac.runs.executor import ExecutorLike
+    pass
 
 __all__ = ["scan"]
 
@@ -60,9 +61,7 @@ def scan(
     keep: Sequence[str] = (),
     out: str | os.PathLike[str] | Callable[[Columns], object] | None = None,
     block_rows: int = 65_536,
-    part: Part | None = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
+    plan: PlanLike | None = None,
 ) -> Any:
     """Compute figures of posteriors for the rows of a table that need not fit in memory.
 
@@ -102,14 +101,10 @@ def scan(
         By default the blocks are returned.
     block_rows : int, default 65536
         The most rows of a block; record batches of `source` may be smaller.
-    part : (int, int), optional
-        (i, n): compute every n-th block only, from block i on, counted from 0. Jobs of an array can
-        share the folder `out`. They must read the same record batches.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        An engine whose workers compute the rows of a block, with the same bits; see
-        `fermiac.runs.executor.Sharded`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``part``); see `fermiac.Plan`.
+        ``part``: (i, n): compute every n-th block only, from block i on, counted from 0. Jobs of an
+        array can share the folder `out`. They must read the same record batches.
 
     Returns
     -------
@@ -149,6 +144,7 @@ def scan(
     >>> bool((np.concatenate([b["median"] for b in blocks]) == p.median).all())
     True
     """
+    where = plan_of(plan, "executor", "part")
     figures = figures_of(columns)
     named = texts("counts", counts, MOST_NAMES) if not isinstance(counts, str) else None
     if named is None or len(named) != 4:
@@ -171,20 +167,20 @@ def scan(
     real("prob", prob, "a number from 0 to 1 is needed", lambda p: 0 <= p <= 1)
     choice("kind", kind, ("equal", "hpd", "lower", "upper"))
     rows = whole("block_rows", block_rows, 1, _MOST_ROWS)
-    if part is not None:
-        part_of(part, _MOST_ROWS)
-    engine = None if executor is None else require_executor(executor)
-    work = _Scan(figures, named, measure, at, prior, direction, prob, kind, kept, n_threads, engine)
+    if where.part is not None:
+        part_of(where.part, _MOST_ROWS)
+    engine = None if where.executor is None else require_executor(where.executor)
+    work = _Scan(figures, named, measure, at, prior, direction, prob, kind, kept, engine)
     # Bad arguments raise here, not at the first block.
     work.of({name: np.full(1, 0.5) for name in work.numbers})
     blocks = _blocks(source, work, rows)
     if out is None:
-        return _figures(work, blocks, part)
+        return _figures(work, blocks, where.part)
     if callable(out):
-        for block in _figures(work, (each := _Counted(blocks)), part):
+        for block in _figures(work, (each := _Counted(blocks)), where.part):
             ask(out, (block,), "out")
         return each.n_rows
-    return _written(Path(path_of("out", out)), work, _Counted(blocks), part, rows)
+    return _written(Path(path_of("out", out)), work, _Counted(blocks), where.part, rows)
 
 
 class _Scan:
@@ -201,12 +197,11 @@ class _Scan:
         prob: float,
         kind: str,
         keep: tuple[str, ...],
-        n_threads: int | None,
         executor: Any,
     ) -> None:
         self.figures, self.counts, self.keep = figures, tuple(counts), keep
         self._measure, self._at, self._prior, self._direction = measure, at, prior, direction
-        self._prob, self._kind, self._n_threads, self._executor = prob, kind, n_threads, executor
+        self._prob, self._kind, self._executor = prob, kind, executor
         of_rows = (*self.counts, at) if isinstance(at, str) else self.counts
         self.numbers = tuple(dict.fromkeys(of_rows))
 
@@ -221,8 +216,7 @@ class _Scan:
         common: dict[str, Any] = {
             "prior": self._prior,
             "direction": self._direction,
-            "n_threads": self._n_threads,
-            "executor": self._executor,
+            "plan": alone(executor=self._executor),
         }
         posterior: Any
         if self._measure == "epsilon":

@@ -65,8 +65,6 @@ class Thresholdout(Mechanism):
         A function ``noise_source(kind, scale)`` that returns the noise instead of a stream, for
         replays. The kinds are ``"threshold"``, ``"test"`` and ``"answer"``, in the order of the
         algorithm.
-    n_threads : int, optional
-        Worker threads for built-in and native queries.
 
     Raises
     ------
@@ -122,9 +120,8 @@ class Thresholdout(Mechanism):
         blind: bool = False,
         rng: RngLike = None,
         noise_source: NoiseSource | None = None,
-        n_threads: int | None = None,
     ) -> None:
-        super().__init__(budget, value_range, on_exhausted, blind, n_threads)
+        super().__init__(budget, value_range, on_exhausted, blind)
         if train is None:
             self._data = None
             self._n = whole("holdout", holdout, 1, 2**53, " where train is None")

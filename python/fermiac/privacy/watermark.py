@@ -24,6 +24,7 @@ from fermiac.privacy.watermark_keys import (
     integers,
 )
 from fermiac.results.result import Result
+from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -133,8 +134,7 @@ def detect_watermark(
     plain: bool = False,
     rank_norm: Norm = "size",
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> WatermarkTest:
     r"""Test whether a text was written with a key.
 
@@ -168,11 +168,8 @@ def detect_watermark(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the null keys. An int in [0, 2**64) is the key itself; None takes one from the
         system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) keys
-        about ten times a second.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -229,6 +226,7 @@ def detect_watermark(
     >>> fm.privacy.detect_watermark(shorter, key, gamma=-0.25, n_null=99, rng=0).p_value
     0.01
     """
+    where = plan_of(plan)
     start = time.perf_counter()
     plain = yes("plain", plain)
     settings = _settings(key, block_size, gamma, n_null, rank_norm)
@@ -266,8 +264,8 @@ def detect_watermark(
             null_statistics=null if many or known is not None else null[0],
         )
 
-    with reporter(progress, "watermark", "keys") as report:
-        rows, error = _align(key, texts, settings, seed, n_threads, report)
+    with reporter(where.progress, "watermark", "keys") as report:
+        rows, error = _align(key, texts, settings, seed, where.n_threads, report)
         if error is not None:
             if isinstance(error, KeyboardInterrupt):
                 # A text is finished if all its null keys are; for a single text some suffice.
@@ -291,8 +289,7 @@ def watermark_reference(
     n_null: int = 999,
     rank_norm: Norm = "size",
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> WatermarkReference:
     """Return a table of the statistic of `detect_watermark` under null keys, for many texts.
 
@@ -309,10 +306,8 @@ def watermark_reference(
         The number of null keys for each text; each text has its own keys.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the null keys.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        As in `detect_watermark`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -348,13 +343,14 @@ def watermark_reference(
     >>> fm.privacy.detect_watermark(text, key, reference=table).p_value < 0.01
     True
     """
+    where = plan_of(plan)
     start = time.perf_counter()
     settings = _settings(key, block_size, gamma, n_null, rank_norm)
     texts, _ = _texts(tokens, key)
     lengths = {text.size for text in texts}
     seed = key_of(rng)
-    with reporter(progress, "watermark", "keys") as report:
-        rows, error = _align(None, texts, settings, seed, n_threads, report)
+    with reporter(where.progress, "watermark", "keys") as report:
+        rows, error = _align(None, texts, settings, seed, where.n_threads, report)
         if error is not None:
             raise error
         statistics = np.sort(np.concatenate([np.empty(0), *(row[3] for row in rows)]))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.ask import ask
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads
 from fermiac._base.validate import RngLike, key_of, numbers, taken, whole
 from fermiac.errors import ArgumentError
 
@@ -82,7 +82,6 @@ class _Key:
         m: int | None = None,
         *,
         offset: int = 0,
-        n_threads: int | None = None,
     ) -> Tokens:
         """Return a text with the watermark of this key.
 
@@ -99,9 +98,6 @@ class _Key:
         offset : int, default 0
             The key row of the first token. The following tokens use the next rows, and the first
             row follows the last one.
-        n_threads : int, optional
-            Worker threads, which share the positions; see `fermiac.set_num_threads`. Never changes
-            the result.
 
         Returns
         -------
@@ -122,7 +118,7 @@ class _Key:
         (40,)
         """
         first = whole("offset", offset, 0, _LARGEST)
-        threads = resolve_threads(n_threads)
+        threads = get_num_threads()
         if callable(probabilities):
             if m is None:
                 raise ArgumentError("m: None given; with a function, say how many tokens to write")

@@ -24,7 +24,6 @@ def sobol(
     start: int = 0,
     *,
     replicate: int = 0,
-    n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """Return Sobol' points, which fill the unit cube more evenly than random points.
 
@@ -66,8 +65,6 @@ def sobol(
     replicate : int, default 0
         The number of the scramble. Scrambles of one key and different numbers are independent, so
         that the spread of averages over some of them gives an error bar.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
@@ -132,7 +129,7 @@ def sobol(
     kind = "none" if scramble is None else choice("scramble", scramble, _SCRAMBLES)
     start = whole("start", start, 0, _MOST - n, f", as {n} points follow of {_MOST}")
     replicate = whole("replicate", replicate, 0, 2**64 - 1)
-    threads = config.resolve_threads(n_threads)
+    threads = config.get_num_threads()
     out = np.empty(shape_of((n, dim)))
     if n:
         _core.sobol_fill(out.reshape(-1), dim, key, replicate, kind, start, threads)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac._base.calls import public
-from fermiac._base.progress import Report
 from fermiac._base.validate import (
     RngLike,
     choice,
@@ -32,13 +31,11 @@ from fermiac.resample.run import run
 from fermiac.resample.schemes import SCHEMES, Replay, Scheme, SchemeName
 from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
+    pass
 
 __all__ = ["bootstrap"]
 
@@ -60,16 +57,12 @@ def bootstrap(
     weights: bool = False,
     batch: int | None = None,
     jackknife_groups: int | None = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     replicates: Replicates | None = None,
     exact: bool | None = None,
     tolerance: float | None = None,
     on_nan: OnNan = "raise",
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Bootstrap:  # with part= Replicates; the type is that of all other calls
     """Return a statistic with its standard error and confidence interval, by the bootstrap [1]_.
 
@@ -139,16 +132,6 @@ def bootstrap(
     jackknife_groups : int, optional
         The number of groups, at least 2, for the jackknife of BCa of a callable, which then leaves
         out groups of observations instead of single ones.
-    executor : object, optional
-        The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
-        replicates. It does not change the result if the value of a resample does not depend on its
-        batch, or `batch` is given.
-    part : (int, int), optional
-        (i, n): return the replicates of part i of n, counted from 0, for independent jobs, as
-        `Replicates`. `fermiac.merge` joins the parts for `replicates`.
-    store : str or path-like, optional
-        A folder for files of finished replicates. The same call resumes from them, and its parts
-        can share the folder. It needs `rng`.
     replicates : Replicates, optional
         All replicates of this call, from its parts; none are drawn.
     exact : bool, optional
@@ -160,10 +143,12 @@ def bootstrap(
         The treatment of NaN: an error, or the observation is left out.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total).
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): return the replicates of part i of n, counted from 0, for
+        independent jobs, as `Replicates`. `fermiac.merge` joins the parts for `replicates`.
+        ``store``: a folder for files of finished replicates. The same call resumes from them, and
+        its parts can share the folder. It needs `rng`.
 
     Returns
     -------
@@ -236,6 +221,7 @@ def bootstrap(
     >>> r.scheme, r.method
     ('sieve', 'studentised')
     """
+    where = plan_of(plan, "executor", "store", "part")
     began = time.perf_counter()
     chosen = resolved(statistic)
     name = choice("method", method, METHODS)
@@ -309,12 +295,12 @@ def bootstrap(
         prob=level,
         method=name,
         key=key,
-        n_threads=n_threads,
-        progress=progress,
+        n_threads=where.n_threads,
+        progress=where.progress,
         began=began,
         settings=settings,
         tolerance=limit,
-        how=Drawing(executor, part, store, replicates, rng),
+        how=Drawing(where.executor, where.part, where.store, replicates, rng),
     )
 
 

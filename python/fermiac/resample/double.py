@@ -15,7 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.exponents import exponents, restored, scaled
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, probability, whole
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -30,13 +30,11 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
+    pass
 
 __all__ = ["DoubleBootstrap", "double_bootstrap"]
 
@@ -152,14 +150,10 @@ def double_bootstrap(
     prob: float = 0.95,
     paired: bool = False,
     strata: Labels = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     replicates: Replicates | None = None,
     on_nan: OnNan = "raise",
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> DoubleBootstrap:  # with part= Replicates; the type is that of all other calls
     """Return a statistic with a calibrated percentile interval, by the double bootstrap [1]_ [2]_.
 
@@ -177,24 +171,16 @@ def double_bootstrap(
         The number of resamples of each resample, at least 20.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
-    executor : object, optional
-        The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
-        resamples. It does not change the result if the value of a resample does not depend on its
-        batch.
-    part : (int, int), optional
-        (i, n): return the resamples of part i of n, counted from 0, for independent jobs, as
-        `Replicates`. `fermiac.merge` joins the parts for `replicates`.
-    store : str or path-like, optional
-        A folder for files of finished resamples. The same call resumes from them, and its parts can
-        share the folder. It needs `rng`.
     replicates : Replicates, optional
         All resamples of this call, from its parts; none are drawn.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total).
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): return the resamples of part i of n, counted from 0, for
+        independent jobs, as `Replicates`. `fermiac.merge` joins the parts for `replicates`.
+        ``store``: a folder for files of finished resamples. The same call resumes from them, and
+        its parts can share the folder. It needs `rng`.
 
     Returns
     -------
@@ -245,6 +231,7 @@ def double_bootstrap(
     >>> bool(r.lower < 0.5**0.5 < r.upper)
     True
     """
+    where = plan_of(plan, "executor", "store", "part")
     began = time.perf_counter()
     chosen = resolved(statistic)
     if chosen is not None and chosen.kind == "series":
@@ -256,7 +243,7 @@ def double_bootstrap(
     inner = whole("n_inner", n_inner, 20, 2**31)
     level = probability("prob", prob)
     key = key_of(rng)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     data = take(x, statistic=chosen, paired=paired, strata=strata, on_nan=on_nan)
     name = chosen.name if chosen is not None else "function"
     if chosen is not None and data.classes > 2:
@@ -301,7 +288,7 @@ def double_bootstrap(
         )
         return made, doubts
 
-    how = Drawing(executor, part, store, replicates, rng)
+    how = Drawing(where.executor, where.part, where.store, replicates, rng)
     how.check(False)
     work = _Resamples(evaluate, inner, key)
 
@@ -311,7 +298,7 @@ def double_bootstrap(
         return identity_of_call("resample.double_bootstrap", sizes, key, *given)
 
     done = 0
-    with reporter(progress, "double bootstrap", "resamples") as report:
+    with reporter(where.progress, "double bootstrap", "resamples") as report:
         try:
             if how.is_plain:
                 with threads(workers):
@@ -324,13 +311,13 @@ def double_bootstrap(
                 found = drawn(
                     work, outer, how, seed=key, call=call, report=report, n_threads=workers
                 )
-                if part is not None:
+                if where.part is not None:
                     return found  # type: ignore[return-value]
                 array = found.array
                 values[:], positions[:] = array[:, :k], array[:, k:]
             made, doubts = result(outer, "complete")
         except KeyboardInterrupt as stopped:
-            if part is not None:
+            if where.part is not None:
                 raise
             if not how.is_plain:
                 array = first_rows(stopped)

@@ -26,6 +26,7 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 from fermiac.runs.executor import require_executor
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, drawn
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def jackknife(
     weights: bool = False,
     positive: Any = None,
     jackknife_groups: int | None = None,
-    executor: ExecutorLike | None = None,
+    plan: PlanLike | None = None,
     on_nan: OnNan = "raise",
 ) -> Jackknife:
     """Return a statistic without each observation, with its standard error and bias [1]_.
@@ -164,9 +165,8 @@ def jackknife(
     jackknife_groups : int, optional
         The number of groups of observations in each sample or stratum, at least 2, that are left
         out one at a time; for slow callables. Default: each observation alone.
-    executor : object, optional
-        An engine whose workers call a callable; see `fermiac.executor.Sharded`. Closed forms are
-        computed here.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
     on_nan : {"raise", "omit"}, default "raise"
         Whether NaN is an error, or its observations are left out.
 
@@ -197,14 +197,15 @@ def jackknife(
     >>> round(j.stderr, 9), round(j.bias, 9), round(j.acceleration, 9)
     (0.142518619, -0.006473623, -0.075671565)
     """
+    where = plan_of(plan, "executor")
     began = time.perf_counter()
     chosen = resolved(statistic)
     weighted = yes("weights", weights)
     groups = (
         None if jackknife_groups is None else whole("jackknife_groups", jackknife_groups, 2, 2**31)
     )
-    if executor is not None:
-        require_executor(executor)
+    if where.executor is not None:
+        require_executor(where.executor)
     if groups is not None and chosen is not None:
         raise ArgumentError(
             f"jackknife_groups: {groups} given with the statistic {chosen.name!r}; it is for "
@@ -228,10 +229,10 @@ def jackknife(
             )
         problem = Problem(data, function, IID, None, first)
     all_of_it = problem.full
-    if executor is None or chosen is not None:
+    if where.executor is None or chosen is not None:
         left = problem.left_out
     else:
-        left = scaled(_on_workers(function, executor), problem.exponents)
+        left = scaled(_on_workers(function, where.executor), problem.exponents)
     n = len(left)
     influence = []
     for j, own in enumerate(all_of_it.influence):

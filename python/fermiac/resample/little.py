@@ -18,7 +18,7 @@ from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.exponents import exponents, restored, scaled
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, probability, real, shown, taken, whole
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -32,13 +32,11 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
+    pass
 
 __all__ = ["LittleBootstraps", "little_bootstraps"]
 
@@ -153,13 +151,9 @@ def little_bootstraps(
     n_subsets: int | None = None,
     n_resamples: int = 100,
     prob: float = 0.95,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     replicates: Replicates | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> LittleBootstraps:  # with part= Replicates; the type is that of all other calls
     """Return a statistic with its error, from small subsets of large data [1]_.
 
@@ -182,24 +176,16 @@ def little_bootstraps(
         The number of resamples of each subset, at least 20.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
-    executor : object, optional
-        The workers: an engine that `fermiac.executor.Sharded` takes. Each computes whole subsets.
-        Arrays are sent to every worker once; of a `numpy.memmap` only the name of its file, which
-        workers must be able to read.
-    part : (int, int), optional
-        (i, n): return the replicates of the subsets of part i of n, counted from 0, for independent
-        jobs, as `Replicates`. `fermiac.merge` joins the parts for `replicates`.
-    store : str or path-like, optional
-        A folder for files of finished subsets. The same call resumes from them, and its parts can
-        share the folder. It needs `rng`.
     replicates : Replicates, optional
         The replicates of all subsets of this call, from its parts; nothing is computed anew.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total) subsets.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): return the replicates of the subsets of part i of n,
+        counted from 0, for independent jobs, as `Replicates`. `fermiac.merge` joins the parts for
+        `replicates`. ``store``: a folder for files of finished subsets. The same call resumes from
+        them, and its parts can share the folder. It needs `rng`.
 
     Returns
     -------
@@ -256,6 +242,7 @@ def little_bootstraps(
     >>> fm.resample.little_bootstraps(x, means, n_resamples=50, rng=0).estimate.shape
     (2,)
     """
+    where = plan_of(plan, "executor", "store", "part")
     began = time.perf_counter()
     chosen = resolved(statistic)
     if chosen is not None and chosen.kind in ("two", "series"):
@@ -281,7 +268,7 @@ def little_bootstraps(
     run = max(1, min(_RUN_BYTES // max(row, 1), size // _RUNS))
     division = _Division(n, run, count)
     used = sum(division.rows(j).size for j in range(most))
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     settings = {
         "statistic": chosen.name if chosen is not None else "function",
         "exponent": power,
@@ -292,7 +279,7 @@ def little_bootstraps(
     is_quantile = chosen is not None and chosen.core in ("quantile", "iqr", "mad")
     work = _Subsets(arrays, statistic if chosen is None else chosen, division)
     work.draws = _Draws(used, resamples, key)
-    how = Drawing(executor, part, store, replicates, rng)
+    how = Drawing(where.executor, where.part, where.store, replicates, rng)
     how.check(False)
 
     def call() -> str:
@@ -315,7 +302,7 @@ def little_bootstraps(
         common = {**provenance(settings, began, key), "status": status}
         return _result(found, many, division, used, level, common, is_quantile)
 
-    with reporter(progress, "little bootstraps", "subsets") as report:
+    with reporter(where.progress, "little bootstraps", "subsets") as report:
         try:
             if how.is_plain:
                 with threads(workers):
@@ -327,11 +314,11 @@ def little_bootstraps(
                 made_in_parts = drawn(
                     work, most, how, seed=key, call=call, report=report, n_threads=workers
                 )
-                if part is not None:
+                if where.part is not None:
                     return made_in_parts  # type: ignore[return-value]
                 add(made_in_parts.array)
         except KeyboardInterrupt as stopped:
-            if part is not None:
+            if where.part is not None:
                 raise
             if not how.is_plain and not found:
                 add(first_rows(stopped))

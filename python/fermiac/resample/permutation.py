@@ -17,7 +17,7 @@ from fermiac._base.binomial import clopper_pearson
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.exponents import exponents, is_ordinary, restored, scaled
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, taken, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.resample import permutation_laws as laws
@@ -27,13 +27,11 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary, of_figures
 from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
+    pass
 
 __all__ = ["PermutationTest", "permutation_test"]
 
@@ -171,14 +169,10 @@ def permutation_test(
     adjust: Adjust = "none",
     exact: bool | None = None,
     batch: int | None = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     replicates: Replicates | None = None,
     on_nan: OnNan = "raise",
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> PermutationTest:  # with part= Replicates; the type is that of all other calls
     """Return the p-value of a permutation test, exact if the law can be computed.
 
@@ -214,26 +208,19 @@ def permutation_test(
     batch : int, optional
         The number of permutations in one call of a callable. Default: as many as fit into the
         cache.
-    executor : object, optional
-        The workers: an engine that `fermiac.executor.Sharded` takes. Each samples whole blocks of
-        permutations.
-    part : (int, int), optional
-        (i, n): return the sampled permutations of part i of n, counted from 0, for independent
-        jobs, as `Replicates`. `fermiac.merge` joins the parts for `replicates`. `part`, `store` and
-        `replicates` are for one column, and not for ``adjust="max-t"``.
-    store : str or path-like, optional
-        A folder for files of sampled permutations. The same call resumes from them, and its parts
-        can share the folder. It needs `rng`.
     replicates : Replicates, optional
         All permutations of this call, from its parts; none are sampled.
     on_nan : {"raise", "omit"}, default "raise"
         Whether NaN is an error, or its observations are left out.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total).
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): return the sampled permutations of part i of n, counted
+        from 0, for independent jobs, as `Replicates`. `fermiac.merge` joins the parts for
+        `replicates`. `part`, `store` and `replicates` are for one column, and not for
+        ``adjust="max-t"``. ``store``: a folder for files of sampled permutations. The same call
+        resumes from them, and its parts can share the folder. It needs `rng`.
 
     Returns
     -------
@@ -287,6 +274,7 @@ def permutation_test(
     >>> p.pvalue * 32768, p.exact
     (1726.0, True)
     """
+    where = plan_of(plan, "executor", "store", "part")
     began = time.perf_counter()
     side = choice("alternative", alternative, _ALTERNATIVES)
     n = whole("n_resamples", n_resamples, 1, 2**40)
@@ -295,7 +283,7 @@ def permutation_test(
     standardised = yes("studentise", studentise)
     known = None if exact is None else yes("exact", exact)
     key = key_of(rng)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     kind = _kind_of(x, kind)
     named = None if callable(statistic) else _named(statistic, kind)
     data = take(x, statistic=None, paired=kind == "pairs", strata=None, on_nan=on_nan)
@@ -325,7 +313,7 @@ def permutation_test(
             "statistic: a callable was given with several columns, adjust= or studentise=; a name "
             "is needed for those"
         )
-    how = Drawing(executor, part, store, replicates, rng)
+    how = Drawing(where.executor, where.part, where.store, replicates, rng)
     how.check(False)
 
     def call() -> str:
@@ -334,7 +322,7 @@ def permutation_test(
             "resample.permutation_test", {**settings, "batch": rows}, key, *given
         )
 
-    with reporter(progress, "permutation_test", "permutations") as report:
+    with reporter(where.progress, "permutation_test", "permutations") as report:
         draws = Draws(n, key, workers, report, how, call)
         if named is None:
             assert callable(statistic)

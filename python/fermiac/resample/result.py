@@ -14,7 +14,6 @@ from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.ask import ask
 from fermiac._base.exponents import exponents, restored, scaled
-from fermiac._base.progress import Report
 from fermiac._base.validate import choice, probability, real_numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.resample.intervals import METHODS, MethodName
@@ -22,13 +21,13 @@ from fermiac.resample.schemes import SERIES
 from fermiac.resample.text import headline, table
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fermiac.resample.problem import Problem
-    from fermiac.runs.executor import ExecutorLike
 
 __all__ = ["Bootstrap", "Interval"]
 
@@ -233,9 +232,7 @@ class Bootstrap(Result):
         self,
         n_resamples: int,
         *,
-        executor: ExecutorLike | None = None,
-        n_threads: int | None = None,
-        progress: bool | Report | None = None,
+        plan: PlanLike | None = None,
     ) -> Bootstrap:
         """Return the result with more replicates; the bits are those of a single call with all.
 
@@ -243,12 +240,8 @@ class Bootstrap(Result):
         ----------
         n_resamples : int
             The number of replicates that are added.
-        executor : object, optional
-            The workers, as for `fermiac.resample.bootstrap`.
-        n_threads : int, optional
-            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-        progress : bool or callable, optional
-            True for a progress bar, or a function of (done, total).
+        plan : Plan or executor, optional
+            Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
         Returns
         -------
@@ -270,6 +263,7 @@ class Bootstrap(Result):
         >>> bool((a.replicates == b.replicates).all()), a.upper == b.upper
         (True, True)
         """
+        where = plan_of(plan, "executor")
         from fermiac.resample.run import run
 
         more = whole("n_resamples", n_resamples, 1, 2**40)
@@ -281,11 +275,11 @@ class Bootstrap(Result):
             prob=self.prob,
             method=str(self.settings["method"]),
             key=self.seed or 0,
-            n_threads=n_threads,
-            progress=progress,
+            n_threads=where.n_threads,
+            progress=where.progress,
             began=time.perf_counter(),
             settings={**self.settings, "n_resamples": self.n_resamples + more},
-            how=Drawing(executor),
+            how=Drawing(where.executor),
         )
 
     def transform(self, g: Callable[[Any], Any]) -> Bootstrap:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.exponents import restored, scaled
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import (
     RngLike,
@@ -33,13 +33,11 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
+    pass
 
 __all__ = ["WildBootstrap", "wild_bootstrap"]
 
@@ -251,12 +249,9 @@ def wild_bootstrap(
     n_resamples: int = 9999,
     prob: float = 0.95,
     names: Sequence[str] | None = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     replicates: Replicates | None = None,
     rng: RngLike = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> WildBootstrap:  # with part= Replicates; the type is that of all other calls
     r"""Return tests and intervals of the coefficients of a regression, by the wild bootstrap [1]_.
 
@@ -282,21 +277,16 @@ def wild_bootstrap(
         The confidence of the intervals, above 0 and below 1.
     names : sequence of str, optional
         The names of the coefficients, the constant first.
-    executor : object, optional
-        The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
-        resamples.
-    part : (int, int), optional
-        (i, n): return the resamples of part i of n, counted from 0, for independent jobs, as
-        `Replicates`. `fermiac.merge` joins the parts for `replicates`.
-    store : str or path-like, optional
-        A folder for files of finished resamples. The same call resumes from them, and its parts can
-        share the folder. It needs `rng`.
     replicates : Replicates, optional
         All resamples of this call, from its parts; none are drawn.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total).
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): return the resamples of part i of n, counted from 0, for
+        independent jobs, as `Replicates`. `fermiac.merge` joins the parts for `replicates`.
+        ``store``: a folder for files of finished resamples. The same call resumes from them, and
+        its parts can share the folder. It needs `rng`.
 
     Returns
     -------
@@ -356,6 +346,7 @@ def wild_bootstrap(
     >>> bool(r.lower[1] < 0.5 < r.upper[1])
     True
     """
+    where = plan_of(plan, "executor", "store", "part")
     began = time.perf_counter()
     given: object = x
     if not isinstance(given, tuple) or len(given) != 2:
@@ -437,7 +428,7 @@ def wild_bootstrap(
         )
         return made, doubts
 
-    how = Drawing(executor, part, store, replicates, rng)
+    how = Drawing(where.executor, where.part, where.store, replicates, rng)
     how.check(False)
     step = max(1, min(_TOGETHER, _AT_ONCE // groups))
 
@@ -446,7 +437,7 @@ def wild_bootstrap(
         given = (law, fitted.x, fitted.residuals, fitted.starts)
         return identity_of_call("resample.wild_bootstrap", sizes, key, *given)
 
-    with reporter(progress, "wild bootstrap", "resamples") as report:
+    with reporter(where.progress, "wild bootstrap", "resamples") as report:
         done: list[Array] = []
         try:
             sums = _cluster_sums(fitted, scores)
@@ -459,12 +450,12 @@ def wild_bootstrap(
                         report(last, total)
             else:
                 found = drawn(work, total, how, seed=key, call=call, report=report, multiple=step)
-                if part is not None:
+                if where.part is not None:
                     return found  # type: ignore[return-value]
                 done.append(found.array)
             made, doubts = result(_columns(np.concatenate(done)), "complete")
         except KeyboardInterrupt as stopped:
-            if part is not None:
+            if where.part is not None:
                 raise
             if not how.is_plain and not done:
                 done.append(first_rows(stopped))

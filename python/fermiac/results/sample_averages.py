@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.calls import part_of
 from fermiac.results import averages, intervals, quantiles
 from fermiac.results.summary import Summary
+from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
@@ -46,8 +47,7 @@ class SampleAverages:
         penalty: Literal["ridge", "lasso"] | None = None,
         law: int | Law = 0,
         names: Sequence[str] | None = None,
-        executor: Any = None,
-        n_threads: int | None = None,
+        plan: PlanLike | None = None,
     ) -> Estimate:
         r"""Average functions over the sample, with standard errors.
 
@@ -77,11 +77,8 @@ class SampleAverages:
             draws, for ``controls="polynomial"``.
         names : sequence of str, optional
             Names of the averages.
-        executor : object, optional
-            The workers, in a form that `fermiac.executor.Sharded` takes, for a costly function `f`.
-            Each evaluates it at some of the draws.
-        n_threads : int, optional
-            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+        plan : Plan or executor, optional
+            Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
         Returns
         -------
@@ -174,8 +171,17 @@ class SampleAverages:
         >>> pair.expect(["b", "a"]).mean.tolist(), pair.expect(lambda a, b: a * b).mean
         ([3.0, 2.0], 7.0)
         """
+        where = plan_of(plan, "executor")
         return averages.expect(
-            cast("Sample", self), f, controls, degree, penalty, law, names, executor, n_threads
+            cast("Sample", self),
+            f,
+            controls,
+            degree,
+            penalty,
+            law,
+            names,
+            where.executor,
+            where.n_threads,
         )
 
     @overload

@@ -15,6 +15,7 @@ from fermiac._base.registry import load_domains
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.results.result import is_quiet
+from fermiac.runs.plan import reporting
 
 __all__ = ["Run", "start", "starter", "watch"]
 
@@ -53,9 +54,7 @@ class Run:
         self._verb = verb
         self._args = args
         self._kwargs = dict(kwargs)
-        given = self._kwargs.get("progress")
-        self._report = given if callable(given) else None
-        self._kwargs["progress"] = self._progress
+        self._report, self._kwargs["plan"] = reporting(self._kwargs.get("plan"), self._progress)
         self._lock = threading.Condition()
         self._state = "running"
         self._paused = False
@@ -308,7 +307,8 @@ def start(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
         `fermiac.walks`, or of `fermiac.score` one that samples, integrates, searches or trains.
         The ``start`` of a domain also accepts the name of the function.
     *args, **kwargs
-        The arguments of the function. A callable ``progress`` is called on the thread of the run.
+        The arguments of the function. A callable ``progress`` of the plan is called on the thread
+        of the run.
 
     Returns
     -------

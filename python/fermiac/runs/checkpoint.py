@@ -22,6 +22,7 @@ from fermiac._base import store
 from fermiac._base.validate import RngLike, key_of, path_of, positive, whole, yes
 from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import CheckpointError, TargetError
+from fermiac.runs.plan import EVERY, Plan
 
 __all__ = [
     "Checkpoint",
@@ -40,6 +41,9 @@ _SHARE = 0.05
 _VERIFIED = 3
 #: The format of the files of runs that have a state.
 _FORMAT = 2
+
+#: The names of the files with the values of a target and with the state of a run in a store.
+VALUES, STATE, SUFFIX = "values", "state", ".safetensors"
 
 _IDENTITY = fit.record({}, {"seed": fit.whole(0, 2**64 - 1)})
 _LOG: fit.Layout = {"status": fit.text(), "identity": _IDENTITY}
@@ -127,6 +131,19 @@ class Checkpoint:
         )
 
 
+def _file_in(plan: Plan, name: str) -> Checkpoint | None:
+    """Return the file of this name in the store of a plan, or None without a store."""
+    if plan.store is None:
+        return None
+    folder = Path(plan.store)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"store: {folder}: it cannot be made: {error}") from error
+    every = EVERY if plan.every is None else plan.every
+    return Checkpoint(folder / f"{name}{SUFFIX}", every)
+
+
 class _Piece(NamedTuple):
     start: int
     stop: int
@@ -190,6 +207,12 @@ class Log:
         self.resumed = _exists(self._path)
         if self.resumed:
             self._read()
+
+    @classmethod
+    def of(cls, plan: Plan) -> Log | None:
+        """Return the log in the store of a plan, or None without a store."""
+        given = _file_in(plan, VALUES)
+        return None if given is None else cls(given)
 
     @property
     def seed(self) -> int | None:
@@ -384,6 +407,12 @@ class RunCheckpoint:
                 name: store.decode(value, tensors, str(self.path))
                 for name, value in node["state"].items()
             }
+
+    @classmethod
+    def of(cls, plan: Plan, kind: str) -> RunCheckpoint | None:
+        """Return the state in the store of a plan, or None without a store."""
+        given = _file_in(plan, STATE)
+        return None if given is None else cls(given, kind)
 
     def key(self, rng: RngLike) -> int:
         """Return the key of a call; with ``rng=None`` the key of the resumed run."""

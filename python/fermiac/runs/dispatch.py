@@ -25,7 +25,7 @@ from fermiac.runs.cutting import MOST_A_WORKER, least_seconds, n_shards
 from fermiac.runs.engines import Engine
 from fermiac.runs.silence import Silence
 
-__all__ = ["Dispatch", "Plan", "Tick"]
+__all__ = ["Dispatch", "Sharding", "Tick"]
 
 #: Called with the units that are done; may raise to end the run.
 Tick = Callable[[int], object]
@@ -50,7 +50,7 @@ _MOST_OUT = 2**16
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sharding:
     """The user's settings of an engine; see `fermiac.executor.Sharded`."""
 
     n_workers: int | None = None
@@ -84,7 +84,7 @@ class Dispatch:
     Parameters
     ----------
     engine : Engine
-    plan : Plan
+    sharding : Sharding
     work : callable
         The function of the arguments of a shard. It is sent to every worker once.
     tick : callable
@@ -98,7 +98,7 @@ class Dispatch:
     def __init__(
         self,
         engine: Engine,
-        plan: Plan,
+        sharding: Sharding,
         work: Callable[..., Any],
         tick: Tick,
         unit: str = "rows",
@@ -110,7 +110,7 @@ class Dispatch:
                 "this call sends every batch of points; give it to a call that sends whole runs, "
                 "chains or rows, or cut the call yourself into jobs (see the page Past one machine)"
             )
-        self._engine, self._plan, self._tick = engine, plan, tick
+        self._engine, self._sharding, self._tick = engine, sharding, tick
         self._unit, self._whole = unit, whole
         # Threads share the object itself.
         self._work = work if engine.shares_memory else None
@@ -170,7 +170,7 @@ class Dispatch:
         paused: list[tuple[float, Shard]] = []
         at = n_done = 0
         swept = time.monotonic()
-        silence = Silence(self._engine, self._plan.patience, self._has_warned)
+        silence = Silence(self._engine, self._sharding.patience, self._has_warned)
         full: tuple[float, float, int] | None = None  # see `_widen`
         self._began = self._clock()
         try:
@@ -337,8 +337,8 @@ class Dispatch:
 
     def _count(self) -> int | None:
         """Return the number of workers now, if it is known."""
-        if self._plan.n_workers is not None:
-            return self._plan.n_workers
+        if self._sharding.n_workers is not None:
+            return self._sharding.n_workers
         now = time.monotonic()
         if now - self._asked_at > _ASK:
             self._workers = self._engine.n_workers()
@@ -348,8 +348,8 @@ class Dispatch:
     def _limit(self) -> int:
         """Return the largest number of shards that may be submitted at once."""
         count = self._count()
-        if self._plan.n_workers is not None:
-            return 2 * self._plan.n_workers
+        if self._sharding.n_workers is not None:
+            return 2 * self._sharding.n_workers
         if count is None:
             return self._out
         return min(max(self._engine.least_out, 2 * count), _MOST_OUT)
@@ -375,15 +375,15 @@ class Dispatch:
 
     def _size(self, n: int, align: int, most: int | None) -> int:
         """Return the number of units of the next shard."""
-        if self._plan.rows is not None:
-            return max(align, self._plan.rows // align * align)
+        if self._sharding.rows is not None:
+            return max(align, self._sharding.rows // align * align)
         count, workers = self._count(), self._n_busy()
         if math.isnan(self._cost):
             # The first shards measure the cost of a unit. Shards of whole units are small, which
             # costs no time.
             few = 1 if not self._engine.pointwise else MOST_A_WORKER if self._whole else 2
             shards = _FIRST if count is None else few * workers
-            if self._plan.n_workers is None and not self._engine.in_rounds:
+            if self._sharding.n_workers is None and not self._engine.in_rounds:
                 shards = max(shards, self._engine.least_out)  # for workers that come
         else:
             shards = self.n_shards(self._cost * n)
@@ -468,12 +468,12 @@ class Dispatch:
         )
 
     def _is_lost(self, error: BaseException) -> bool:
-        return isinstance(error, self._plan.lost) or self._engine.is_lost(error)
+        return isinstance(error, self._sharding.lost) or self._engine.is_lost(error)
 
     def _lost(self, shard: Shard, n: int, error: BaseException) -> Shard:
         """Prepare another attempt at a shard."""
         shard.losses += 1
-        if shard.losses > self._plan.retries:
+        if shard.losses > self._sharding.retries:
             times = "once" if shard.losses == 1 else f"{shard.losses} times in a row"
             kind = type(error).__name__
             advice = (

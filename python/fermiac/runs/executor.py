@@ -1,6 +1,6 @@
 """Executors: a target evaluated by the workers of any engine.
 
-Every method that takes ``executor=`` cuts its batches of points into shards, sends them to the
+Every method with an executor in its plan cuts its batches of points into shards, sends them to the
 workers, and joins the values in order. The result is that of a local run if the value of a point
 does not depend on its batch.
 """
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.progress import Report
-from fermiac._base.validate import listed, positive, shown, whole
+from fermiac._base.validate import choice, listed, positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs import worker
-from fermiac.runs.dispatch import Dispatch, Plan, Tick
+from fermiac.runs.dispatch import Dispatch, Sharding, Tick
 from fermiac.runs.engines import engine_of
 from fermiac.targets.factories import Factory
 
@@ -34,7 +34,7 @@ _MOST_LOST = 1000
 
 
 class Sharded:
-    """An executor with settings for the size of shards, for the argument ``executor=``.
+    """An executor with settings for what it is sent, in the place of the executor itself.
 
     Parameters
     ----------
@@ -64,6 +64,10 @@ class Sharded:
         known, and no shard counts as lost: after a minute without a result a `FermiacWarning` says
         so, and after two minutes, and each time after twice as long, the first shard is sent once
         more, in addition. Its first result counts.
+    unit : {"auto", "points", "whole"}, default "auto"
+        What travels to the workers, where a call can do both: the points of a batch, or whole units
+        (blocks of a sample, chains, runs), which wait less for each other. ``"auto"``: whole units
+        where there are enough of them.
 
     Raises
     ------
@@ -76,8 +80,7 @@ class Sharded:
     A worker evaluates on one thread, and must run at the instruction-set level of the driver: a
     worker at another level gives a `WorkerError`. The target is pickled once (by cloudpickle if
     that is installed, which also pickles lambdas), sent to each worker once, and kept there. A
-    target that cannot be pickled is built by each worker instead:
-    ``target_factory="module:function"``.
+    target that cannot be pickled is built by each worker instead: `fermiac.targets.factory`.
 
     The sizes of shards depend on the time of a point, so they differ from run to run. Results do
     not differ if the value of a point does not depend on the other points of its batch. If it does,
@@ -97,12 +100,12 @@ class Sharded:
     >>> f = fm.targets.powers([2, 4])
     >>> with ThreadPoolExecutor(2) as pool:
     ...     shards = fm.executor.Sharded(pool, rows=1000)
-    ...     e = fm.importance.expect(f, law, n=4000, rng=0, executor=shards)
+    ...     e = fm.importance.expect(f, law, n=4000, rng=0, plan=shards)
     >>> bool((e.mean == fm.importance.expect(f, law, n=4000, rng=0).mean).all())
     True
     """
 
-    __slots__ = ("_plan", "executor")
+    __slots__ = ("_sharding", "executor", "unit")
 
     @public
     def __init__(
@@ -114,6 +117,7 @@ class Sharded:
         retries: int = 3,
         lost: Iterable[type[BaseException]] = (),
         patience: float | None = None,
+        unit: Literal["auto", "points", "whole"] = "auto",
     ) -> None:
         engine_of(executor)  # refuses what is none
         kinds = listed(lost, _MOST_LOST)
@@ -125,7 +129,8 @@ class Sharded:
                 "lost=(MyError,)"
             )
         self.executor = executor
-        self._plan = Plan(
+        self.unit = choice("unit", unit, ("auto", "points", "whole"))
+        self._sharding = Sharding(
             n_workers=None if n_workers is None else whole("n_workers", n_workers, 1, 2**31),
             rows=None if rows is None else whole("rows", rows, 1, 2**62),
             retries=whole("retries", retries, 0, 2**31),
@@ -136,13 +141,13 @@ class Sharded:
     @property
     def n_workers(self) -> int | None:
         """The number of workers: as given, else as reported by the executor now, or None."""
-        given = self._plan.n_workers
+        given = self._sharding.n_workers
         return engine_of(self.executor).n_workers() if given is None else given
 
     @property
     def rows(self) -> int | None:
         """The largest number of points of a shard."""
-        return self._plan.rows
+        return self._sharding.rows
 
     def __repr__(self) -> str:
         name = engine_of(self.executor).name
@@ -198,6 +203,11 @@ def require_executor(executor: Any) -> Sharded:
     return executor if isinstance(executor, Sharded) else Sharded(executor)
 
 
+def unit_of(executor: Any) -> str:
+    """Return what travels to the workers: ``"auto"``, ``"points"`` or ``"whole"``."""
+    return executor.unit if isinstance(executor, Sharded) else "auto"
+
+
 def takes_points(executor: Any) -> bool:
     """Return whether the tasks of an executor are cheap enough for the points of one batch."""
     return engine_of(require_executor(executor).executor).pointwise
@@ -247,7 +257,7 @@ def rows_by(
 
 def _dispatch(executor: Any, work: Callable[..., Any], tick: Tick, *, whole: bool) -> Dispatch:
     given = require_executor(executor)
-    return Dispatch(engine_of(given.executor), given._plan, work, tick, whole=whole)
+    return Dispatch(engine_of(given.executor), given._sharding, work, tick, whole=whole)
 
 
 def __dir__() -> list[str]:

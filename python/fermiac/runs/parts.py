@@ -11,18 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from fermiac import _core
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import path_of, shown, whole
+from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.results import Result, load
 from fermiac.results.result import quiet
+from fermiac.runs.checkpoint import STATE, SUFFIX, VALUES
 from fermiac.runs.dispatch import Dispatch, Tick
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import ExecutorLike, Sharded
 from fermiac.runs.fingerprint import fingerprint
+from fermiac.runs.plan import Part
 
 __all__ = [
     "Part",
@@ -36,26 +38,15 @@ __all__ = [
 ]
 
 R = TypeVar("R", bound=Result)
-Part: TypeAlias = tuple[int, int]
-"""A part of a call: (i, n) is part i of n, counted from 0."""
-
 #: The largest number of units of a shard.
 _TOGETHER = 64
-#: The largest number of parts of a call.
-_MOST_PARTS = 2**40
 
 
 def part_of(part: Part | None, n_units: int) -> range:
     """Return the units of a part of a call; all of them for None."""
     if part is None:
         return range(n_units)
-    given: object = part
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise ArgumentError(
-            f"part: {shown(part)} given; a pair (i, n) is needed, the part i of n, from 0 on"
-        )
-    n = whole("part: the number of parts", part[1], 1, _MOST_PARTS)
-    i = whole("part: the number of this part", part[0], 0, n - 1)
+    i, n = part
     units = range(i * n_units // n, (i + 1) * n_units // n)
     if not units:
         raise ArgumentError(
@@ -105,10 +96,11 @@ class Store:
         """Create the folder, which may contain only units of this call."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            names = [path.name for path in self.folder.glob("*.safetensors")]
+            of_runs = {name + SUFFIX for name in (VALUES, STATE)}
+            names = {path.name for path in self.folder.glob(f"*{SUFFIX}")} - of_runs
         except OSError as error:
             raise CheckpointError(f"store: {shown(os.fspath(self.folder))}: {error}") from error
-        foreign = next((name for name in names if not name.startswith(self.digest)), None)
+        foreign = next((name for name in sorted(names) if not name.startswith(self.digest)), None)
         if foreign is not None:
             raise CheckpointError(
                 f"store: {shown(os.fspath(self.folder))} holds {foreign}, which belongs to another "
@@ -255,7 +247,7 @@ def _made(
         return
     given = executor if isinstance(executor, Sharded) else Sharded(executor)
     engine = engine_of(given.executor)
-    dispatch = Dispatch(engine, given._plan, run, tick, name, whole=True)
+    dispatch = Dispatch(engine, given._sharding, run, tick, name, whole=True)
 
     def check(got: Any, start: int, stop: int) -> str | None:
         good = isinstance(got, list) and len(got) == stop - start

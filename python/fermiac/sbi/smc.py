@@ -16,7 +16,7 @@ from fermiac import _core
 from fermiac._base import layout
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
-from fermiac._base.progress import Report, reporter
+from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, real, shown, whole
 from fermiac.distributions.law import Law, refuse_points, subkey
 from fermiac.distributions.scipy import as_law
@@ -33,6 +33,7 @@ from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import Budget, RunLoop, run_and_warn
 from fermiac.runs.parts import computed
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.sbi.distances import (
     Distance,
     DistanceFunction,
@@ -464,9 +465,8 @@ def abc_smc(
     max_simulations: int | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    executor: ExecutorLike | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> AbcSample:
     r"""Infer parameters of a simulator by sequential approximate Bayesian computation [1]_ [2]_.
 
@@ -507,12 +507,10 @@ def abc_smc(
         The names of the parameters; by default those of the prior.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    executor : object, optional
-        The workers that simulate: an engine that `fermiac.executor.Sharded` takes, or a `Sharded`.
     checkpoint : str, path-like or Checkpoint, optional
         A file in which the run is saved, and from which it is resumed; see `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        True for a progress bar, or a function of (done, total) accepted simulations.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -585,6 +583,7 @@ def abc_smc(
     >>> bool(abs(e.mean - 0.989) < 5 * e.stderr), s.epsilon < 0.5
     (True, True)
     """
+    where = plan_of(plan, "executor")
     start = time.perf_counter()
     if not callable(simulate):
         raise ArgumentError(f"simulate: {shown(simulate)} given; a function is needed")
@@ -624,7 +623,7 @@ def abc_smc(
     loops: list[_SmcLoop] = []
 
     def run() -> AbcSample:
-        with reporter(progress, "abc_smc", "particles") as bar:
+        with reporter(where.progress, "abc_smc", "particles") as bar:
             loop = _SmcLoop(
                 start=start,
                 report=bar,
@@ -642,7 +641,7 @@ def abc_smc(
                 key=key,
                 names=known,
                 settings=settings,
-                executor=executor,
+                executor=where.executor,
             )
             loops.append(loop)
             return loop.run()

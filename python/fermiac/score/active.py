@@ -15,7 +15,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.ask import ask as asked
 from fermiac._base.calls import public
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import (
     RngLike,
@@ -30,6 +30,7 @@ from fermiac._base.validate import (
 )
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.runs.plan import Plan, PlanLike, alone, plan_of
 from fermiac.score.arguments import as_model
 from fermiac.score.exact import Gaussian, GaussianMixture
 from fermiac.score.guided_result import Guided
@@ -122,8 +123,7 @@ def measure(
     sigma_range: tuple[float, float] | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> ActiveSample:
     r"""Measure one candidate after the other, each where the posterior knows least.
 
@@ -155,12 +155,12 @@ def measure(
         mixtures, else ``"pigdm"``, and ``"ddrm"`` for models without a derivative.
     n_particles : int, default 256
         The number of particles.
-    n_steps, schedule, sigma_range, names, n_threads
+    n_steps, schedule, sigma_range, names
         As for `posterior`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) measurements.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -208,6 +208,7 @@ def measure(
     >>> s.chosen.tolist(), bool(abs(s.draws.mean(axis=0) - truth).max() < 0.2)
     ([1, 2], True)
     """
+    where = plan_of(plan)
     start = time.perf_counter()
     model = as_model(model)
     event = event_of(model, None)
@@ -222,8 +223,9 @@ def measure(
     count = whole("n_particles", n_particles, 2, 2**31)
     key = key_of(rng)
     way = _way(method, model)
-    options = {"schedule": schedule, "sigma_range": sigma_range, "n_threads": n_threads}
-    job = _Job(model, event, matrices, deviation, count, key, way, n_steps, options)
+    options = {"schedule": schedule, "sigma_range": sigma_range}
+    inner = alone(n_threads=where.n_threads, progress=False)
+    job = _Job(model, event, matrices, deviation, count, key, way, n_steps, options, inner)
     if way != "exact":
         job.grid()
     chosen: list[int] = []
@@ -274,7 +276,7 @@ def measure(
         values.append(value)
         chosen.append(at)
 
-    with reporter(progress, "measure", "measurements") as report:
+    with reporter(where.progress, "measure", "measurements") as report:
 
         def told() -> None:
             if report is not None and len(chosen) < wanted:
@@ -326,6 +328,7 @@ class _Job:
     way: str | InverseMethod
     n_steps: int
     options: dict[str, Any]
+    plan: Plan
     n_evals: int = 0
 
     def grid(self) -> Array:
@@ -357,8 +360,7 @@ class _Job:
                 y0.reshape(self.count, *self.event),
                 grid,
                 "dpmpp_2m",
-                n_threads=self.options["n_threads"],
-                progress=False,
+                plan=self.plan,
             )
             self.n_evals += self.count * (len(grid) - 1)
             flat = np.ascontiguousarray(to_numpy(x).reshape(self.count, -1))
@@ -370,7 +372,7 @@ class _Job:
             return _Held(law.sample(self.count, rng=seed), even, {})
         s = posterior(
             self.model, o, y, self.count, method=self.way, n_steps=self.n_steps,  # type: ignore[arg-type]
-            rng=seed, progress=False, **self.options,
+            rng=seed, plan=self.plan, **self.options,
         )  # fmt: skip
         self.n_evals += s.n_evals
         kept = {f.name: getattr(s, f.name) for f in fields(Guided)}

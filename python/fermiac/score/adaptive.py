@@ -113,13 +113,12 @@ class Adaptive(AnyIntegrator):
         sigmas: ArrayLike,
         *,
         on_nan: str = "raise",
-        n_threads: int | None = None,
     ) -> Solution:
         """Carry points through levels as `integrate` does, and count evaluations and steps.
 
         Parameters
         ----------
-        model, y0, sigmas, on_nan, n_threads
+        model, y0, sigmas, on_nan
             As for `integrate`.
 
         Returns
@@ -142,7 +141,7 @@ class Adaptive(AnyIntegrator):
         # Calls import this module.
         from fermiac.score.arguments import Call
 
-        call = Call(model, y0, sigmas, self, None, 0, False, None, on_nan, n_threads)
+        call = Call(model, y0, sigmas, self, None, 0, False, None, on_nan, None)
         with call.model._held():
             raw, error = integrate_adaptive(
                 call.model._core(call.dim),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,6 +20,7 @@ from fermiac._base.validate import RngLike, choice, numbers, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
 from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score import fitting
 from fermiac.score.mlp import level_classifier, read_network, write_network
 from fermiac.score.model import event_shape_of, rows_of
@@ -484,7 +484,7 @@ def train_noise_classifier(
     device: Any = None,
     rng: RngLike = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
-    progress: bool | Callable[[int, int], object] | None = None,
+    plan: PlanLike | None = None,
 ) -> NoiseClassifier:
     """Train a network that gives the posterior of the noise level of a point.
 
@@ -523,8 +523,8 @@ def train_noise_classifier(
         A file in which the training is saved and from which it resumes: see `fermiac.Checkpoint`. A
         training that was stopped and resumed has the same bits as one without a break. Nothing is
         written within a step, so Ctrl-C may lose the steps since the last write.
-    progress : bool or callable, optional
-        Whether to show a bar; see the other functions.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -570,6 +570,7 @@ def train_noise_classifier(
     >>> c.calibration().distance < 0.1  # doctest: +SKIP
     True
     """
+    where = plan_of(plan)
     torch = import_torch()
     points, shape = fitting.data_of(data, event_shape)
     centre, scale = fitting.spread(points)
@@ -611,7 +612,7 @@ def train_noise_classifier(
         kept.begin(identity_of("train_noise_classifier", key, points, module, settings))
     with fitting.seeded(key, place):
         stopped = fitting.fit(
-            module, loss_of, plan, progress, "training of a noise classifier", kept
+            module, loss_of, plan, where.progress, "training of a noise classifier", kept
         )
     y, k = noisy(0, _PROBES, out if held else trained, held_out=True)
     quality = held_out_statistics(made._logits(y), k, grid, key)

@@ -11,10 +11,10 @@ from scipy.optimize import linear_sum_assignment
 
 from fermiac import _core
 from fermiac._base.calls import public
-from fermiac._base.progress import Report
 from fermiac._base.validate import RngLike, numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score import fitting
 from fermiac.score.flows import transport
 from fermiac.score.interpolants import FlowModel, Interpolant
@@ -85,7 +85,7 @@ def train_flow(
     ema: float = 0.999,
     device: Any = None,
     rng: RngLike = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
 ) -> TrainedFlow:
     r"""Train a flow from one law to another by conditional flow matching.
@@ -116,8 +116,8 @@ def train_flow(
         The device of the training.
     rng : int, SeedSequence, Generator or None
         The seed.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
     checkpoint : path or Checkpoint, optional
         A file in which the training is saved; the same call resumes from it.
 
@@ -150,6 +150,7 @@ def train_flow(
     ... )  # doctest: +SKIP
     >>> x = fm.score.transport(flow, fm.random.Stream(0).normal((500, 1)))  # doctest: +SKIP
     """
+    where = plan_of(plan)
     last = rows_of("data1", data1, None)
     d = last.shape[1]
     first = None if data0 is None else rows_of("data0", data0, d)
@@ -193,7 +194,7 @@ def train_flow(
     if kept is not None:
         kept.begin(identity_of("train_flow", key, pooled, module, settings))
     with fitting.seeded(key, place):
-        stopped = fitting.fit(module, loss_of, plan, progress, "training of a flow", kept)
+        stopped = fitting.fit(module, loss_of, plan, where.progress, "training of a flow", kept)
     flow.losses = np.array(plan.losses)
     if stopped is not None:
         stopped.partial_result = flow  # type: ignore[attr-defined]

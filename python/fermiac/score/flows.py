@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, real, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.interpolants import FlowModel
 from fermiac.score.model import rows_of
 from fermiac.score.noise import INTEGRATE
@@ -57,7 +58,7 @@ def transport(
     return_trajectory: bool = False,
     rng: RngLike = None,
     first_row: int = 0,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Any:
     r"""Transport points from the first law of a flow model to the last, or back.
 
@@ -87,8 +88,8 @@ def transport(
         The seed of the noise. The noise of a row depends only on the seed, the row and the step.
     first_row : int, default 0
         The number of the first row.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -120,6 +121,7 @@ def transport(
     >>> bool(abs(x.var() - 4.1) < 0.2)
     True
     """
+    where = plan_of(plan)
     if not isinstance(model, FlowModel):
         raise ArgumentError(
             f"model: {type(model).__name__} given; a FlowModel is needed; score models go to "
@@ -148,7 +150,7 @@ def transport(
     if backwards:
         times = times[::-1]
     change, path = np.zeros(len(x)), [x]
-    with reporter(progress, "transport", "steps") as report:
+    with reporter(where.progress, "transport", "steps") as report:
         at = float(times[0])
         try:
             for i in range(n):

@@ -23,7 +23,7 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.parts import Part
+from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.score.arguments import as_model, range_findings, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
 from fermiac.score.gibbs_chains import Chains, CoreChains
@@ -120,7 +120,7 @@ def _denoised(model: Model, settings: GibbsSettings, y: Array, sigma: Array, fac
         settings.denoiser,
         rng=settings.key,
         brownian=paths,
-        progress=False,
+        plan=alone(progress=False),
     )
     return np.asarray(to_numpy(denoised), dtype=np.float64)
 
@@ -158,13 +158,9 @@ def langevin_gibbs(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     first_chain: int = 0,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> LangevinGibbs:
     r"""Draw from the law of a score model by chains over points and noise levels.
 
@@ -251,24 +247,16 @@ def langevin_gibbs(
     first_chain : int, default 0
         The number of the first chain. Parts of a large call that are computed separately then have
         the chains of the large call.
-    n_threads : int, optional
-        Threads for a model that runs in Rust. They do not change the result.
-    executor : object, optional
-        The engine whose workers denoise, each a part of the chains. With `part` or `store` they
-        compute whole chains, eight or more at a time, and do not wait for each other.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
-    part : tuple of int, optional
-        (i, n) computes the chains of part i of n, counted from 0, for independent jobs.
-        `fermiac.merge` of the parts has the chains of the whole call, without a state for `extend`.
-    store : str or path-like, optional
-        A folder for files of finished chains. The same call resumes from them, and its parts can
-        share the folder. It needs `rng`, and excludes `checkpoint`.
     checkpoint : path or Checkpoint, optional
         A file from which the run is resumed, also with more draws.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) draws
-        of all chains.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n) computes the chains of part i of n, counted from 0, for
+        independent jobs. `fermiac.merge` of the parts has the chains of the whole call, without a
+        state for `extend`. ``store``: a folder for files of finished chains. The same call resumes
+        from them, and its parts can share the folder. It needs `rng`, and excludes `checkpoint`.
 
     Returns
     -------
@@ -331,6 +319,7 @@ def langevin_gibbs(
     >>> bool(abs(e.mean[0] - 0.8) < 5 * e.stderr[0])
     True
     """
+    where = plan_of(plan, "executor", "store", "part")
     start = time.perf_counter()
     model = as_model(model)
     event = event_of(model, dim)
@@ -366,17 +355,14 @@ def langevin_gibbs(
     own = labels(names, size)
     # With a factory the model of this process may be a placeholder.
     is_here = target_factory is None
-    if part is not None or store is not None:
+    if where.part is not None or where.store is not None:
         if kept is not None:
             raise ArgumentError(
                 "checkpoint: given with part= or store=; store= keeps finished chains"
             )
         if model.runs_on_device:
-            refuse_on_device(part=part, store=store)
-        split = Split(
-            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
-            n_threads=n_threads, progress=progress,
-        )  # fmt: skip
+            refuse_on_device(part=where.part, store=where.store)
+        split = Split(where, rng, target_factory)
         in_parts = partial(
             chains_in_parts,
             run_chains,
@@ -395,10 +381,10 @@ def langevin_gibbs(
         model,
         settings,
         n_draws,
-        n_threads=n_threads,
-        executor=executor,
+        n_threads=where.n_threads,
+        executor=where.executor,
         target_factory=target_factory,
-        progress=progress,
+        progress=where.progress,
         names=own,
         checkpoint=kept,
         start=start,

@@ -90,10 +90,10 @@ def chains_in_parts(
     given = {**identity, "n_draws": n_draws, "names": names}
     call = identity_of_call("score.langevin_gibbs", given, settings.key, model, settings.predict)
     work = _Block(run, split.target(model), settings, n_draws, names, size, call)
-    with threads(resolve_threads(split.n_threads)):
+    with threads(resolve_threads(split.plan.n_threads)):
         if split.is_at_once:
-            chains = part_of(split.part, n)
-            work.progress = split.progress
+            chains = part_of(split.plan.part, n)
+            work.progress = split.plan.progress
             result = work.chains(chains.start, chains.stop)
         else:
             result = split.gathered(
@@ -104,7 +104,7 @@ def chains_in_parts(
                 label="langevin_gibbs",
                 name="blocks of chains",
             )
-    if split.part is None:
+    if split.plan.part is None:
         # A whole call is the same as without workers and files.
         whole = {name: value for name, value in result.settings.items() if name != PARTS}
         result = replace(result, settings=whole)

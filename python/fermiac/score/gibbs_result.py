@@ -16,11 +16,12 @@ from fermiac.results.result import Finding
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.gibbs_chains import Windows
 from fermiac.score.gibbs_parts import are_parts, joined, missing_chains
 
 if TYPE_CHECKING:
-    from fermiac._base.progress import Report
+    pass
 
 __all__ = ["LangevinGibbs", "LevelHistogram", "findings"]
 
@@ -198,8 +199,7 @@ class LangevinGibbs(Sample):
         self,
         n_draws: int,
         *,
-        n_threads: int | None = None,
-        progress: bool | Report | None = None,
+        plan: PlanLike | None = None,
     ) -> LangevinGibbs:
         """Continue the chains.
 
@@ -207,10 +207,8 @@ class LangevinGibbs(Sample):
         ----------
         n_draws : int
             Additional draws of each chain.
-        n_threads : int, optional
-            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-        progress : bool or callable, optional
-            As for `langevin_gibbs`.
+        plan : Plan or executor, optional
+            Where the call runs and what is kept; see `fermiac.Plan`.
 
         Returns
         -------
@@ -231,9 +229,10 @@ class LangevinGibbs(Sample):
         >>> r.extend(100).draws.shape
         (64, 200, 1)
         """
+        where = plan_of(plan)
         from fermiac.score.gibbs import extension, warnings_of
 
-        return run_and_warn(extension(self, n_draws, n_threads, progress), warnings_of)
+        return run_and_warn(extension(self, n_draws, where.n_threads, where.progress), warnings_of)
 
     def merge(self, *others: Sample) -> Sample:
         """Join parts of one call, or independent chains of the same target.

@@ -8,7 +8,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ from fermiac.results.result import Finding, is_quiet
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.parts import Part
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import (
     Call,
@@ -64,13 +64,9 @@ def integrate(
     on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Any:
     """Transport points down a grid of noise levels, from noise towards the data.
 
@@ -112,24 +108,16 @@ def integrate(
         from 1, the level of the first row, and a copy of all points.
     return_trajectory : bool, default False
         Return the points at all levels instead of those at the last.
-    n_threads : int, optional
-        Threads for a model that runs in Rust. They do not change the result.
-    executor : object, optional
-        The engine whose workers evaluate the model, each on a part of the rows. With `part` or
-        `store` they transport whole blocks of rows and do not wait for each other.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
-    part : tuple of int, optional
-        (i, n) makes the rows of part i of n, counted from 0, for independent jobs.
-        `fermiac.merge` of the parts has the rows of the whole call.
-    store : str or path-like, optional
-        A folder to which each process writes its finished blocks of rows. Blocks that are already
-        in the folder are not made again. It needs `rng`.
     checkpoint : path or Checkpoint, optional
         A file in which the evaluations of the model are saved; the same call resumes from it.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) rows
-        times steps.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n) makes the rows of part i of n, counted from 0, for
+        independent jobs. `fermiac.merge` of the parts has the rows of the whole call. ``store``: a
+        folder to which each process writes its finished blocks of rows. Blocks that are already in
+        the folder are not made again. It needs `rng`.
 
     Returns
     -------
@@ -170,18 +158,18 @@ def integrate(
     >>> bool(abs(x.var(axis=0) - [1.04, 0.04]).max() < 0.05)
     True
     """
-    if part is not None or store is not None:
+    where = plan_of(plan, "executor", "store", "part")
+    if where.part is not None or where.store is not None:
         given = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(
-            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
-            progress=progress,
-        )  # fmt: skip
+        split = Split(where, rng, target_factory)
         return integrate_rows(integrate, model, y0, sigmas, given, split, first_row)
     call = Call(
-        model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads,
+        model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, where.n_threads,
         checkpoint,
     )  # fmt: skip
-    made = _run(call, callback, return_trajectory, executor, target_factory, progress)[0]
+    made = _run(call, callback, return_trajectory, where.executor, target_factory, where.progress)[
+        0
+    ]
     for category, text in call.findings:
         warnings.warn(text, category, stacklevel=users_level())
     return made
@@ -306,54 +294,6 @@ def _with_callback(
 _Schedule: TypeAlias = ScheduleName | Callable[[int, float, float], ArrayLike]
 
 
-class _Options(TypedDict, total=False):
-    """The arguments of `sample` that do not change the type of its result."""
-
-    final: Literal["zero", "min"]
-    nfe_budget: int | None
-    rng: RngLike
-    first_row: int
-    brownian: bool | tuple[float, float]
-    threshold: float | Threshold | None
-    on_nan: Literal["raise", "freeze", "ignore"]
-    callback: Callable[[int, float, Any], object] | None
-    return_trajectory: bool
-    as_tensor: bool
-    n_threads: int | None
-    executor: ExecutorLike | None
-    target_factory: str | Factory | None
-    checkpoint: str | PathLike[str] | Checkpoint | None
-    progress: bool | Report | None
-
-
-@overload
-def sample(
-    model: Model,
-    n: int,
-    dim: int | Sequence[int] | None = None,
-    n_steps: int | None = None,
-    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
-    schedule: _Schedule = "karras",
-    sigma_range: tuple[float, float] | None = None,
-    *,
-    part: None = None,
-    store: None = None,
-    **options: Unpack[_Options],
-) -> Drawn: ...
-@overload
-def sample(
-    model: Model,
-    n: int,
-    dim: int | Sequence[int] | None = None,
-    n_steps: int | None = None,
-    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
-    schedule: _Schedule = "karras",
-    sigma_range: tuple[float, float] | None = None,
-    *,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
-    **options: Unpack[_Options],
-) -> Rows: ...
 @public
 def sample(
     model: Model,
@@ -374,13 +314,9 @@ def sample(
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
     as_tensor: bool = False,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Drawn | Rows:
     """Draw from the law of a score model: integrate noise of the highest level down to the data.
 
@@ -409,20 +345,20 @@ def sample(
         calls.
     rng : int, SeedSequence, Generator or None
         The seed of the starting points, and of an integrator's noise.
-    first_row, brownian, threshold, on_nan, callback, return_trajectory, n_threads
+    first_row, brownian, threshold, on_nan, callback, return_trajectory
         As for `integrate`.
     as_tensor : bool, default False
         Return a tensor: of the type and on the device of the network of a torch model, else of
         float64 on the CPU.
-    executor, target_factory, checkpoint, progress
+    target_factory, checkpoint
         As for `integrate`.
-    part : tuple of int, optional
-        (i, n) makes the rows of part i of n, counted from 0, for independent jobs, such as one for
-        each GPU. `fermiac.merge` of the parts has the rows of the whole call.
-    store : str or path-like, optional
-        A folder to which each process writes its finished blocks of rows. Blocks that are already
-        in the folder are not made again. With `part` or `store` the workers of an `executor` make
-        whole blocks.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n) makes the rows of part i of n, counted from 0, for
+        independent jobs, such as one for each GPU. `fermiac.merge` of the parts has the rows of the
+        whole call. ``store``: a folder to which each process writes its finished blocks of rows.
+        Blocks that are already in the folder are not made again. With `part` or `store` the workers
+        of an `executor` make whole blocks.
 
     Returns
     -------
@@ -465,6 +401,7 @@ def sample(
     >>> x.draws.shape, x.seed, bool(abs(x.expect(lambda x: x > 0).mean - 0.7) < 0.03)
     ((4000, 1), 0, True)
     """
+    where = plan_of(plan, "executor", "store", "part")
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     checked = as_model(model, in_order=True)
     event = event_of(checked, dim)
@@ -476,11 +413,8 @@ def sample(
             return found
         return found + range_findings(checked._shaped(event), high, math.prod(event))
 
-    if part is not None or store is not None:
-        split = Split(
-            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
-            progress=progress,
-        )  # fmt: skip
+    if where.part is not None or where.store is not None:
+        split = Split(where, rng, target_factory)
         return run_and_warn(lambda: sample_rows(sample, model, n, given, split, first_row), doubts)
     start = time.perf_counter()
     home = checked._home() if yes("as_tensor", as_tensor) else None
@@ -499,9 +433,21 @@ def sample(
     if checked.runs_on_device:
         y0 = checked._to_device(y0)
     call = Call(
-        checked, y0, grid, method, key, first, brownian, threshold, on_nan, n_threads, checkpoint
+        checked,
+        y0,
+        grid,
+        method,
+        key,
+        first,
+        brownian,
+        threshold,
+        on_nan,
+        where.n_threads,
+        checkpoint,
     )
-    points, n_evals = _run(call, callback, return_trajectory, executor, target_factory, progress)
+    points, n_evals = _run(
+        call, callback, return_trajectory, where.executor, target_factory, where.progress
+    )
     if home is not None:
         device, dtype = home
         points = import_torch().as_tensor(points).to(device=device, dtype=dtype)

@@ -14,11 +14,12 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, key_of, numbers, require, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model
 from fermiac.score.model import Model, rows_of
 from fermiac.score.noise import PROBE
@@ -128,8 +129,7 @@ def intrinsic_dimension(
     n_probes: int = 8,
     noisy: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> IntrinsicDimension:
     r"""Estimate the dimension of the set that data lie on, near given points.
 
@@ -159,10 +159,8 @@ def intrinsic_dimension(
         themselves.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) levels.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -211,6 +209,7 @@ def intrinsic_dimension(
     >>> round(k.dimension, 1)
     2.0
     """
+    where = plan_of(plan)
     start = time.perf_counter()
     as_model(model)
     model, points = _as_rows(model, x)
@@ -236,7 +235,10 @@ def intrinsic_dimension(
             wall_time=time.perf_counter() - start,
         )
 
-    with threads(resolve_threads(n_threads)), reporter(progress, "dimension", "levels") as report:
+    with (
+        threads(resolve_threads(where.n_threads)),
+        reporter(where.progress, "dimension", "levels") as report,
+    ):
         try:
             for i, s in enumerate(levels):
                 y = job.points_at(i, float(s))

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.calls import public
-from fermiac._base.progress import Report
 from fermiac._base.validate import RngLike, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import quiet
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.executor import ExecutorLike
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model
 from fermiac.score.exact import Gaussian, GaussianMixture
 from fermiac.score.guided_result import LEAST_LINES, Guided, is_collapsed
@@ -67,10 +66,8 @@ def posterior(
     sigma_range: tuple[float, float] | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    executor: ExecutorLike | None = None,
+    plan: PlanLike | None = None,
 ) -> Guided:
     r"""Draw from a score model given an observation.
 
@@ -100,8 +97,10 @@ def posterior(
         biased on exact laws: ``"pigdm"`` with a derivative, ``"ddrm"`` without.
     n_steps : int, default 100
         The number of steps, including the one to level 0.
-    schedule, sigma_range, names, rng, n_threads, progress, checkpoint, executor
+    schedule, sigma_range, names, rng, checkpoint
         As for `steer`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -159,6 +158,7 @@ def posterior(
     >>> bool(abs(t.draws.mean() - 1) < 0.1), t.is_biased
     (True, True)
     """
+    where = plan_of(plan, "executor")
     model = as_model(model)
     if dim is None and model._event is None and isinstance(observation, Linear):
         dim = observation.dim
@@ -212,8 +212,8 @@ def posterior(
             names=names,
             ess_threshold=chosen.ess_threshold if isinstance(chosen, Particles) else 0.0,
             rng=rng,
-            n_threads=n_threads,
-            executor=executor,
+            n_threads=where.n_threads,
+            executor=where.executor,
             identity=identity,
             settings={"method": repr(chosen)},
             bias=bias,
@@ -235,7 +235,7 @@ def posterior(
         if auto and isinstance(observation, Linear) and (coarse is None or is_collapsed(coarse)):
             coarse = None
             chosen = PiGDM(chosen.prior_variance) if model.has_vjp else DDRM()
-    return run(chosen, count, grid, rng, coarse, progress=progress, checkpoint=checkpoint)
+    return run(chosen, count, grid, rng, coarse, progress=where.progress, checkpoint=checkpoint)
 
 
 def _particles(

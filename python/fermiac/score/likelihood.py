@@ -20,6 +20,7 @@ from fermiac._base.validate import choice, key_of, numbers, positive, shown, who
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.results.result import Finding, Result
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.likelihood_parts import OF_CALL, joined, likelihood_in_parts, missing
@@ -28,12 +29,7 @@ from fermiac.score.split import Split
 from fermiac.score.traces import Traces, traces_of
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac._base.progress import Report
     from fermiac.random import RngLike
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
     from fermiac.targets.factories import Factory
 
 __all__ = ["Likelihood", "log_likelihood"]
@@ -166,12 +162,8 @@ def log_likelihood(
     terminal: Literal["normal", "model"] = "normal",
     rng: RngLike = None,
     first_row: int = 0,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Likelihood:
     """Return the log-density of points by the probability-flow equation.
 
@@ -208,21 +200,14 @@ def log_likelihood(
     first_row : int, default 0
         The number of the first row. Parts of a large call that are computed separately then get the
         same probes as in the large call.
-    executor : object, optional
-        The workers, in a form that `fermiac.executor.Sharded` takes. Each computes whole blocks of
-        rows.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
-    part : tuple of int, optional
-        (i, n) computes the rows of part i of n, counted from 0, for independent jobs.
-        `fermiac.merge` of the parts has the rows of the whole call.
-    store : str or path-like, optional
-        A folder for files of finished blocks of rows. The same call resumes from them, and its
-        parts can share the folder. It needs `rng`.
-    n_threads : int, optional
-        Threads, for models in compiled code. The result does not depend on it.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) rows.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n) computes the rows of part i of n, counted from 0, for
+        independent jobs. `fermiac.merge` of the parts has the rows of the whole call. ``store``: a
+        folder for files of finished blocks of rows. The same call resumes from them, and its parts
+        can share the folder. It needs `rng`.
 
     Returns
     -------
@@ -282,12 +267,10 @@ def log_likelihood(
     >>> fm.score.log_likelihood(Normal(), x, (1e-3, 100.0)).log_density.round(2)
     array([-1.84, -2.84])
     """
-    if executor is not None or part is not None or store is not None:
+    where = plan_of(plan, "executor", "store", "part")
+    if where.executor is not None or where.part is not None or where.store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(
-            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
-            n_threads=n_threads, progress=progress,
-        )  # fmt: skip
+        split = Split(where, rng, target_factory)
         made = likelihood_in_parts(log_likelihood, model, x, settings, split, first_row)
         told: list[Finding] = [(ConvergenceWarning, text) for text in made.warnings]
         return made if split.is_at_once else run_and_warn(lambda: made, lambda made: told)
@@ -316,7 +299,7 @@ def log_likelihood(
             "log-density; use 'normal'"
         )
     key = key_of(rng)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     traces = traces_of(model, points, low, trace, n_probes, key, first)
     settings = {
         "rtol": float(rtol),
@@ -347,7 +330,7 @@ def log_likelihood(
             n_row_evals=raw["n_evals"] * traces.cost,
         )
 
-    with reporter(progress, "log-likelihood", "rows") as report, model._held():
+    with reporter(where.progress, "log-likelihood", "rows") as report, model._held():
         raw, error = integrate_adaptive(
             model._core(points.shape[1]),
             points,

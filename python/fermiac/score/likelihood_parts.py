@@ -15,6 +15,7 @@ from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import alone
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
 from fermiac.score.split import Split
@@ -28,8 +29,7 @@ __all__ = ["OF_CALL", "joined", "likelihood_in_parts", "missing"]
 
 #: Arguments of the call that a block of rows does not take.
 OF_CALL = (
-    "model", "x", "rng", "first_row", "executor", "target_factory", "part", "store", "n_threads",
-    "progress",
+    "model", "x", "rng", "first_row", "target_factory", "plan", "where",
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ class _Block:
             **self._settings,
             rng=self._seed,
             first_row=self._first + start,
-            progress=self.progress,
+            plan=alone(progress=self.progress),
         )
         address = {"call": self._digest, "n_rows": len(self._x), "blocks": ((start, stop),)}
         return replace(made, settings={**made.settings, PARTS: address})

@@ -16,21 +16,18 @@ from fermiac._base import layout as fit
 from fermiac._base.ask import ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import RngLike, key_of, real, shown, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
 from fermiac.score.noise import CHOICE
 from fermiac.score.split import Split
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
     from fermiac.targets.factories import Factory
 
 __all__ = ["TOGETHER", "Job", "Unmasked", "first_hitting", "started"]
@@ -149,12 +146,8 @@ def first_hitting(
     mask: int | None = None,
     at_positions: bool = False,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Unmasked:
     r"""Draw sequences from a masked diffusion model, one token per call and without time steps.
 
@@ -196,22 +189,15 @@ def first_hitting(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself. The draws of a sequence do not depend on
         `n`.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        An engine whose workers draw blocks of sequences; see `fermiac.executor.Sharded`. It does
-        not change the result if the logits of a sequence do not depend on its batch.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the model, for workers to which it cannot be
         pickled; see `fermiac.targets.factory`. It is not used without an executor.
-    part : (int, int), optional
-        (i, n) draws the sequences of part i of n, counted from 0, for independent jobs.
-        `fermiac.merge` joins them.
-    store : str or path-like, optional
-        A folder to which each process writes its finished blocks. The same call resumes from them,
-        and its parts can share the folder. It needs `rng`.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) calls.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n) draws the sequences of part i of n, counted from 0, for
+        independent jobs. `fermiac.merge` joins them. ``store``: a folder to which each process
+        writes its finished blocks. The same call resumes from them, and its parts can share the
+        folder. It needs `rng`.
 
     Returns
     -------
@@ -254,12 +240,10 @@ def first_hitting(
     >>> s.tokens.shape, s.n_calls, bool(abs(s.tokens.mean() - 2 / 3) < 0.05)
     ((1000, 6), 6, True)
     """
-    if executor is not None or part is not None or store is not None:
+    where = plan_of(plan, "executor", "store", "part")
+    if where.executor is not None or where.part is not None or where.store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(
-            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
-            n_threads=n_threads, progress=progress,
-        )  # fmt: skip
+        split = Split(where, rng, target_factory)
         n = whole("n", n, 0, 2**40)
         return sequences_in_parts(first_hitting, logits, n, tokens, settings, split)
     start = time.perf_counter()
@@ -281,7 +265,7 @@ def first_hitting(
         schedule=times,
         at_positions=yes("at_positions", at_positions),
         key=key_of(rng),
-        n_threads=resolve_threads(n_threads),
+        n_threads=resolve_threads(where.n_threads),
         first=first_row,
     )
     settings = {
@@ -307,7 +291,7 @@ def first_hitting(
         )
 
     done = 0
-    with reporter(progress, "first_hitting", "calls") as report:
+    with reporter(where.progress, "first_hitting", "calls") as report:
         try:
             while done < calls:
                 # Tokens are spread evenly over the calls.

@@ -14,6 +14,7 @@ from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import identity_of_call
+from fermiac.runs.plan import alone
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
 from fermiac.score.split import Split
@@ -27,8 +28,7 @@ __all__ = ["OF_CALL", "WHOLE", "joined", "missing", "sequences_in_parts"]
 
 #: Arguments of the call that a block of sequences does not take.
 OF_CALL = (
-    "logits", "n", "tokens", "rng", "executor", "target_factory", "part", "store", "n_threads",
-    "progress",
+    "logits", "n", "tokens", "rng", "target_factory", "plan", "where",
 )  # fmt: skip
 #: The first sequence of the present call, and the largest number of masks of a sequence, where it
 #: is a block of another call.
@@ -74,7 +74,7 @@ class _Block:
                 **self._settings,
                 tokens=tokens,
                 rng=self._seed,
-                progress=self.progress,
+                plan=alone(progress=self.progress),
             )
         finally:
             WHOLE.reset(token)
@@ -106,7 +106,7 @@ def sequences_in_parts(
     given = None if tokens is None else taken("tokens", tokens)
     # Without sequences it checks the other arguments.
     none = given[:0] if given is not None and given.ndim == 2 else given
-    mask = call(logits, 0, **settings, tokens=none, rng=0, progress=False).mask
+    mask = call(logits, 0, **settings, tokens=none, rng=0, plan=alone(progress=False)).mask
     if not n:
         raise ArgumentError(
             "n: 0 given with executor=, part= or store=; at least one sequence is needed"

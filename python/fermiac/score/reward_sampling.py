@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import (
     RngLike,
     choice,
@@ -29,6 +29,7 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
 from fermiac.score.integration import event_of
@@ -262,8 +263,7 @@ def svdd(
     regressor: Callable[[Array, Array], Callable[[Array], ArrayLike]] | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Guided:
     r"""Draw points of a score model towards a reward, without its gradient.
 
@@ -326,10 +326,8 @@ def svdd(
         Names of the coordinates.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -401,6 +399,7 @@ def svdd(
     >>> bool(abs(g.log_normalizer - 2) < 5 * g.log_normalizer_stderr)
     True
     """
+    where = plan_of(plan)
     start = time.perf_counter()
     target = _target_of(
         model, n, dim, alpha, mode, n_candidates, base, correct, ess_threshold, key_of(rng)
@@ -443,9 +442,9 @@ def svdd(
         )
 
     with (
-        threads(resolve_threads(n_threads)),
+        threads(resolve_threads(where.n_threads)),
         target.model._held(),
-        reporter(progress, "svdd", "steps") as report,
+        reporter(where.progress, "svdd", "steps") as report,
     ):
         paths = Paths(target, grid[:-1])
         n_steps = len(grid) - 1

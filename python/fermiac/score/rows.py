@@ -18,6 +18,7 @@ from fermiac.errors import ArgumentError
 from fermiac.results.result import Result, quiet
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import identity_of_call, is_default, part_of
+from fermiac.runs.plan import alone
 from fermiac.runs.rows import RowsOfCall
 from fermiac.score.split import Split
 from fermiac.targets.factories import Factory
@@ -32,8 +33,7 @@ R = TypeVar("R", bound=Result, covariant=True)
 
 #: Arguments of the call that a block of rows does not take.
 OF_CALL = (
-    "model", "n", "y0", "sigmas", "rng", "first_row", "executor", "target_factory", "part", "store",
-    "progress",
+    "model", "n", "y0", "sigmas", "rng", "first_row", "target_factory", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all rows, or that change the type of the result.
 _REFUSED = {"checkpoint": None, "callback": None, "return_trajectory": False, "as_tensor": False}
@@ -59,7 +59,7 @@ class Rows(RowsOfCall):
     >>> import fermiac as fm
     >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.04, 0.04])
     >>> parts = [
-    ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, part=(i, 3))
+    ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, plan=fm.Plan(part=(i, 3)))
     ...     for i in range(3)
     ... ]
     >>> x = fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0)
@@ -99,7 +99,7 @@ class _Block:
             **self._settings,
             "rng": self._seed,
             "first_row": self._first + start,
-            "progress": self.progress,
+            "plan": alone(progress=self.progress),
         }
         points = self._points(model, start, stop, given)
         return Rows(
@@ -193,8 +193,8 @@ def _in_blocks(
     if isinstance(work, _Transported):
         work.given = given
     if split.is_at_once:
-        rows = part_of(split.part, n)
-        work.progress = split.progress if callable(split.progress) else False
+        rows = part_of(split.plan.part, n)
+        work.progress = split.plan.progress if callable(split.plan.progress) else False
         return work.rows(rows.start, rows.stop)
     of_call = {"call": digest, "n": n, "first_row": first}
 
@@ -242,10 +242,10 @@ def of_blocks(
     name: str,
 ) -> R:
     """Return the n rows of a call, or a part of them, from blocks on workers and in a store."""
-    workers = resolve_threads(split.n_threads)
+    workers = resolve_threads(split.plan.n_threads)
     if split.is_at_once:
-        rows = part_of(split.part, n)
-        work.progress = split.progress
+        rows = part_of(split.plan.part, n)
+        work.progress = split.plan.progress
         with threads(workers):
             return work.rows(rows.start, rows.stop)
     n_blocks = -(-n // rows_of_block(n))
@@ -255,7 +255,7 @@ def of_blocks(
 
     with threads(workers):
         result = split.gathered(work, n_blocks, join, digest=lambda: digest, label=label, name=name)
-    if split.part is not None:
+    if split.plan.part is not None:
         return result
     # A whole call is the same as without workers and files.
     return replace(result, settings={k: v for k, v in result.settings.items() if k != PARTS})

@@ -16,6 +16,7 @@ from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole
 from fermiac.errors import ArgumentError, InternalError, TargetError
+from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, levels_within, range_of
 from fermiac.score.integration import event_of, integrate, start_noise
@@ -107,8 +108,7 @@ def searched(
     n_check: int | None = None,
     n_trials: int | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Searched:
     """Search for the levels with which an integrator is closest to the exact solution.
 
@@ -147,10 +147,8 @@ def searched(
         The number of grids to try, by default 100 for each step. A trial integrates all probes.
     rng : int, SeedSequence, Generator or None
         The seed of the probes that are drawn.
-    n_threads : int, optional
-        Threads for a model that runs in Rust. They do not change the result.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) trials.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -196,6 +194,7 @@ def searched(
     >>> levels.shape, bool((levels[1:] < levels[:-1]).all())
     ((5,), True)
     """
+    where = plan_of(plan)
     model = as_model(model)
     n = whole("n_steps", n_steps, 1, 1000)
     low, high = range_of(model, sigma_range)
@@ -221,8 +220,8 @@ def searched(
     if n - zero < 2:
         return _with_errors(first, math.nan, math.nan, 0)
     key = key_of(rng)
-    task = _Task(model, solver, first, zero, resolve_threads(n_threads))
-    with reporter(progress, "searched", "trials") as report:
+    task = _Task(model, solver, first, zero, resolve_threads(where.n_threads))
+    with reporter(where.progress, "searched", "trials") as report:
         if loss is not None:
             found, done = _minimized(_checked(loss), first, zero, trials, report)
             made = _with_errors(found, math.nan, math.nan, done)
@@ -366,7 +365,7 @@ class _Task:
         def distance(levels: Array) -> float:
             end = integrate(
                 self._model, y0, levels, self._solver, on_nan="ignore",
-                n_threads=self._n_threads, progress=False,
+                plan=alone(n_threads=self._n_threads, progress=False),
             )  # fmt: skip
             mean = float(np.square(to_numpy(end) - truth).sum() / len(truth))
             # NaN: the model fails at these levels.

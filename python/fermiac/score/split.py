@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fermiac._base.validate import RngLike
 from fermiac.results.result import Result
-from fermiac.runs.parts import Part, gathered, part_of, store_of
+from fermiac.runs.parts import gathered, part_of, store_of
+from fermiac.runs.plan import Plan
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
-    from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
+    pass
 
 __all__ = ["Split"]
 
 R = TypeVar("R", bound=Result)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Split:
-    """Where the blocks of a call are made, and kept.
+    """The plan of a call made in blocks, with its seed and the factory of its model."""
 
-    The fields are the arguments of these names of a call, as it was given them.
-    """
-
-    part: Part | None
-    store: str | os.PathLike[str] | None
+    plan: Plan
     rng: RngLike
-    executor: ExecutorLike | None
     target_factory: str | Factory | None
-    progress: bool | Report | None
-    n_threads: int | None = None
 
     @property
     def is_at_once(self) -> bool:
         """Whether this process makes all its rows at once, not in blocks."""
-        return self.executor is None and self.store is None
+        return self.plan.executor is None and self.plan.store is None
 
     def target(self, model: Any) -> Any:
         """Return the model for the blocks; with workers, the factory that was given for it."""
-        if self.target_factory is None or self.executor is None:
+        if self.target_factory is None or self.plan.executor is None:
             return model
         return as_factory(self.target_factory)
 
@@ -59,7 +51,7 @@ class Split:
     ) -> R:
         """Return the joined blocks of the call, or of its part; `digest` identifies the store."""
         return gathered(
-            work, part_of(self.part, n_blocks), join, executor=self.executor,
-            store=store_of(self.store, self.rng, digest, n_blocks), progress=self.progress,
-            label=label, name=name,
+            work, part_of(self.plan.part, n_blocks), join, executor=self.plan.executor,
+            store=store_of(self.plan.store, self.rng, digest, n_blocks),
+            progress=self.plan.progress, label=label, name=name,
         )  # fmt: skip

@@ -33,6 +33,7 @@ from fermiac.errors import ArgumentError
 from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint
 from fermiac.runs.executor import ExecutorLike
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.executor_model import sharded_model
@@ -409,10 +410,8 @@ def steer(
     ess_threshold: float = 0.5,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    executor: ExecutorLike | None = None,
+    plan: PlanLike | None = None,
 ) -> Guided:
     r"""Draw weighted particles of a score model times the exponential of a potential.
 
@@ -462,15 +461,10 @@ def steer(
         Names of the coordinates.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
     checkpoint : path or Checkpoint, optional
         A file in which the particles are saved; the same call resumes from it with the same bits.
-    executor : Executor, optional
-        The engine whose workers denoise the points, each a part of them. The results are those of a
-        local run.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -510,6 +504,7 @@ def steer(
     >>> bool(abs(e.mean[0] - 2) < 5 * e.stderr[0]), s.bias
     (True, ())
     """
+    where = plan_of(plan, "executor")
     model = as_model(model)
     event = event_of(model, dim)
     model = model._shaped(event)
@@ -553,10 +548,10 @@ def steer(
         names=names,
         ess_threshold=ess_threshold,
         rng=rng,
-        n_threads=n_threads,
-        progress=progress,
+        n_threads=where.n_threads,
+        progress=where.progress,
         checkpoint=checkpoint,
-        executor=executor,
+        executor=where.executor,
         identity=settings,
         settings=settings,
         bias=() if exact else (STEPS_BIAS,),
@@ -592,10 +587,8 @@ def sample_power(
     ess_threshold: float = 0.5,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    executor: ExecutorLike | None = None,
+    plan: PlanLike | None = None,
 ) -> Guided:
     r"""Draw weighted particles of products of powers of the laws of score models.
 
@@ -619,8 +612,10 @@ def sample_power(
         Coordinates of a point, if the models do not determine it.
     n_steps : int, default 100
         Steps, including the one to level 0.
-    schedule, sigma_range, ess_threshold, names, rng, n_threads, progress, checkpoint, executor
+    schedule, sigma_range, ess_threshold, names, rng, checkpoint
         As for `steer`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
     noise : float, optional
         The variance c of the noise of a step, in units of that of the reverse stochastic equation.
         A value above 1 adds Langevin moves of the product to the steps, at no cost, which makes the
@@ -673,6 +668,7 @@ def sample_power(
     >>> bool(abs(s.log_normalizer + 1.5155) < 5 * s.log_normalizer_stderr)
     True
     """
+    where = plan_of(plan, "executor")
     models, exponents = _factors(model, unconditional, w)
     event = event_of(models[0], dim)
     for each in models[1:]:
@@ -697,10 +693,10 @@ def sample_power(
         names=names,
         ess_threshold=ess_threshold,
         rng=rng,
-        n_threads=n_threads,
-        progress=progress,
+        n_threads=where.n_threads,
+        progress=where.progress,
         checkpoint=checkpoint,
-        executor=executor,
+        executor=where.executor,
         identity=settings,
         settings=settings,
         bias=()

@@ -225,13 +225,12 @@ def stepper(
     brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
     on_nan: Literal["raise", "freeze", "ignore"] = "raise",
-    n_threads: int | None = None,
 ) -> Stepper:
     """Return a run of an integrator that advances step by step.
 
     Parameters
     ----------
-    model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads
+    model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan
         As for `integrate`.
 
     Returns
@@ -265,5 +264,5 @@ def stepper(
     True
     """
     return Stepper(
-        Call(model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads)
+        Call(model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, None)
     )

@@ -33,6 +33,7 @@ from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score import fitting
 from fermiac.score.arguments import level_range
 from fermiac.score.mlp import read_network, score_mlp, write_network
@@ -359,7 +360,7 @@ def train_score(
     device: Any = None,
     rng: RngLike = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
-    progress: bool | Callable[[int, int], object] | None = None,
+    plan: PlanLike | None = None,
     **options: Any,
 ) -> TrainedScore:
     """Train a score model on data, by denoising score matching.
@@ -420,8 +421,8 @@ def train_score(
         A file that keeps the training, and from which it resumes: see `fermiac.Checkpoint`. A
         training that was stopped and resumed has the bits of one that was not. Within a step
         nothing is written, so that Ctrl-C may lose the steps after the last writing.
-    progress : bool or callable, optional
-        Whether to show a bar; see the other functions.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
     **options
         Other arguments of `ScoreModel`: ``beta_range``, ``max_batch`` and the like.
 
@@ -491,6 +492,7 @@ def train_score(
     >>> own.denoise([[1.0, 1.0]], 1.0).round(1)  # doctest: +SKIP
     array([[0.5, 0.5]])
     """
+    where = plan_of(plan)
     torch = import_torch()
     _check_options(options, module is None)
     points, shape = fitting.data_of(data, event_shape)
@@ -554,7 +556,9 @@ def train_score(
     if kept is not None:
         kept.begin(identity_of("train_score", key, points, module, settings))
     with fitting.seeded(key, place):
-        stopped = fitting.fit(module, loss_of, plan, progress, "training of a score model", kept)
+        stopped = fitting.fit(
+            module, loss_of, plan, where.progress, "training of a score model", kept
+        )
     model._averages = plan.averages
     with fitting.evaluated(module):
         model.training = _report(task, ends, (trained, out), plan, settings, stopped is not None)

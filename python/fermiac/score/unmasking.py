@@ -15,20 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import RngLike, choice, key_of, probability, real, shown, whole
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.masked import TOGETHER, Job, Unmasked, started
 from fermiac.score.masked_parts import OF_CALL, WHOLE, sequences_in_parts
 from fermiac.score.noise import CHOICE
 from fermiac.score.split import Split
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
     from fermiac.targets.factories import Factory
 
 __all__ = ["unmask"]
@@ -63,12 +60,8 @@ def unmask(
     tokens: ArrayLike | None = None,
     mask: int | None = None,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Unmasked:
     r"""Draw sequences from a masked diffusion model in few calls, in any order of the tokens.
 
@@ -111,22 +104,15 @@ def unmask(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself. The draws of a sequence do not depend on
         `n`.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        An engine whose workers draw blocks of sequences; see `fermiac.executor.Sharded`. It does
-        not change the result if the logits of a sequence do not depend on its batch.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the model, for workers to which it cannot be
         pickled; see `fermiac.targets.factory`. It is not used without an executor.
-    part : (int, int), optional
-        (i, n) draws the sequences of part i of n, counted from 0, for independent jobs.
-        `fermiac.merge` joins them.
-    store : str or path-like, optional
-        A folder to which each process writes its finished blocks. The same call resumes from them,
-        and its parts can share the folder. It needs `rng`.
-    progress : bool or callable, optional
-        Show a bar (default: terminals, notebooks), or call this with (done, total) tokens.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n) draws the sequences of part i of n, counted from 0, for
+        independent jobs. `fermiac.merge` joins them. ``store``: a folder to which each process
+        writes its finished blocks. The same call resumes from them, and its parts can share the
+        folder. It needs `rng`.
 
     Returns
     -------
@@ -177,12 +163,10 @@ def unmask(
     >>> s.tokens.shape, s.n_calls, bool(abs(s.tokens.mean() - 2 / 3) < 0.05), len(s.bias)
     ((1000, 6), 2, True, 1)
     """
-    if executor is not None or part is not None or store is not None:
+    where = plan_of(plan, "executor", "store", "part")
+    if where.executor is not None or where.part is not None or where.store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(
-            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
-            n_threads=n_threads, progress=progress,
-        )  # fmt: skip
+        split = Split(where, rng, target_factory)
         n = whole("n", n, 0, 2**40)
         return sequences_in_parts(unmask, logits, n, tokens, settings, split)
     start = time.perf_counter()
@@ -219,7 +203,7 @@ def unmask(
         schedule=lambda m: m,
         at_positions=False,
         key=key_of(rng),
-        n_threads=resolve_threads(n_threads),
+        n_threads=resolve_threads(where.n_threads),
         first=first_row,
     )
     task = _Task(job, order, size, bound, none, free, state.tokens, state.times)
@@ -253,7 +237,7 @@ def unmask(
         )
 
     done = 0
-    with reporter(progress, "unmask", "tokens") as report:
+    with reporter(where.progress, "unmask", "tokens") as report:
         try:
             # Tokens may be masked again as long as there are calls, also if all are there.
             while (task.tokens == none).any() or (again and n and done < calls):

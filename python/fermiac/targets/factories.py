@@ -14,7 +14,7 @@ from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.targets.conversion import adapted, is_integrand
 
-__all__ = ["Factory", "as_factory", "factory"]
+__all__ = ["Factory", "as_factory", "factory", "made_here"]
 
 
 class Factory:
@@ -86,7 +86,7 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
     Returns
     -------
     Factory
-        An object that can be given as the target itself, and as ``target_factory=``.
+        An object that is given as the target.
 
     Raises
     ------
@@ -109,6 +109,11 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
             "function that returns the target"
         )
     return Factory(spec, args, kwargs)
+
+
+def made_here(target: Any) -> tuple[Any, Factory | None]:
+    """Return the target of this process, and the factory that makes it in workers, if any."""
+    return (target._made(), target) if isinstance(target, Factory) else (target, None)
 
 
 def as_factory(given: str | Factory) -> Factory:

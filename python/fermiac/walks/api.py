@@ -16,6 +16,7 @@ from fermiac._base.validate import RngLike, choice, key_of, real, shown, whole, 
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.graph import Graph
@@ -45,10 +46,7 @@ from fermiac.walks.visit_law import Law, law_of, prior_of
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
 
 __all__ = ["BLOCK", "MOST_STEPS", "walk"]
 
@@ -88,11 +86,7 @@ def walk(
     keep_state: bool = True,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     first_walker: int = 0,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> WalkResult:
     r"""Walk on a graph, with walkers that remember their visits.
 
@@ -196,23 +190,12 @@ def walk(
     first_walker : int, default 0
         The index of the first walker, a multiple of 8. Walkers 8 to 15 of a call with 16 walkers
         are those of a call with 8 walkers and ``first_walker=8``, if kernel and burn-in are given.
-    executor : object, optional
-        The workers, in a form that `fermiac.executor.Sharded` takes. Each of them computes at least
-        8 whole walkers. A graph that is given by its path is mapped by each worker. The result has
-        the bits of a local walk, but no state for `extend`. `executor`, `part` and `store` need
-        ``history="private"``, and cannot be combined with `stop`, `on_block` and `checkpoint`.
-    part : (int, int), optional
-        (i, n): compute part i, counted from 0, of n parts of this call. Each part has its own
-        walkers, and `fermiac.merge` joins the parts.
-    store : str or path-like, optional
-        A folder for files of finished walkers. The same call resumes from them, and its parts can
-        share the folder. It needs `rng`. See `fermiac.merge`.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result, except
-        with ``history="shared_async"``.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total) steps
-        of all walkers, about ten times a second.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: (i, n): compute part i, counted from 0, of n parts of this call.
+        Each part has its own walkers, and `fermiac.merge` joins the parts. ``store``: a folder for
+        files of finished walkers. The same call resumes from them, and its parts can share the
+        folder. It needs `rng`. See `fermiac.merge`.
 
     Returns
     -------
@@ -288,6 +271,7 @@ def walk(
     >>> bool(plain.stderr > 2 * e.stderr)
     True
     """
+    where = plan_of(plan, "executor", "store", "part")
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     begun = time.perf_counter()
     is_set = {
@@ -322,9 +306,9 @@ def walk(
             "on_block": on_block is not None,
             "checkpoint": checkpoint is not None,
             "first_walker": whole("first_walker", first_walker, 0, 2**48) != 0,
-            "executor": executor is not None,
-            "part": part is not None,
-            "store": store is not None,
+            "executor": where.executor is not None,
+            "part": where.part is not None,
+            "store": where.store is not None,
         }
         return crawl(
             crawler,
@@ -333,9 +317,9 @@ def walk(
             record=record,
             burn_in=burn_in,
             thin=thin,
-            progress=progress,
+            plan=alone(progress=where.progress),
         )
-    if executor is not None or part is not None or store is not None:
+    if where.executor is not None or where.part is not None or where.store is not None:
         if strategy.ends:
             raise ArgumentError(
                 f"kernel: {strategy.name!r} given with executor=, part= or store=, but "
@@ -346,12 +330,12 @@ def walk(
             given,
             n_walkers=n_walkers,
             first_walker=first_walker,
-            part=part,
-            store=store,
+            part=where.part,
+            store=where.store,
             rng=rng,
-            executor=executor,
-            n_threads=n_threads,
-            progress=progress,
+            executor=where.executor,
+            n_threads=where.n_threads,
+            progress=where.progress,
         )
     net = as_graph(graph)
     chain = strategy.base(CHAINS.resolve(own_base))
@@ -377,7 +361,7 @@ def walk(
         raise ArgumentError(f"thin: {every} was given with record={shown(record)}; it thins paths")
     forgetting = _step_exponent(step_exponent, strategy)
     size = _memory_size(memory_size, strategy, history, forgetting)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     function = None if f is None else NodeFunction("f", f, net.n_nodes, net._node_labels)
     _check_streams(record, function, stop, on_block, many)
     if stop is not None and history != "private" and strategy.repels:
@@ -450,7 +434,7 @@ def walk(
             "checkpoint": kept is not None,
             "first_walker": first,
         }
-        return avoiding(job, refused, workers, progress, begun)
+        return avoiding(job, refused, workers, where.progress, begun)
     walkers = job.walkers()
     block = (
         max(BLOCK // all_of_call, 1)
@@ -459,7 +443,7 @@ def walk(
     )
     room = 8 * many * min(block, steps)
     require_room(room, f"a block of {many} walkers", "give a smaller block_size")
-    with reporter(progress, "walk", "steps") as report:
+    with reporter(where.progress, "walk", "steps") as report:
         if kept is not None:
             kept.begin(identity_of(job, function))
         loop = WalkLoop(

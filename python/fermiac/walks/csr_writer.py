@@ -17,12 +17,13 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, taken, whole, yes
 from fermiac.errors import ArgumentError
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.walks.arrays import edge_weights, nodes
 from fermiac.walks.files import describe, opened, replaced
 from fermiac.walks.graph import Graph
 
 if TYPE_CHECKING:
-    from fermiac._base.progress import Report
+    pass
 
 __all__ = ["write_csr"]
 
@@ -37,8 +38,7 @@ def write_csr(
     multi: Literal["merge", "keep"] = "merge",
     memory: int = 2**29,
     overwrite: bool = False,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> Graph:
     """Write edges, which may exceed the memory, as a graph for `Graph.open`.
 
@@ -61,11 +61,8 @@ def write_csr(
         Bytes of memory for sorting, at least 2**20, in addition to a block of edges.
     overwrite : bool, default False
         Replace a graph in the folder.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        Show a progress bar of the merge (default: terminals, notebooks), or call this with
-        (done, total) entries.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -95,11 +92,12 @@ def write_csr(
     ...     g.n_nodes, g.n_edges
     (1000, 5000)
     """
+    where = plan_of(plan)
     choice("multi", multi, ("merge", "keep"))
     one_way = yes("directed", directed)
     n = None if n_nodes is None else whole("n_nodes", n_nodes, 1, 2**32)
     memory = whole("memory", memory, 2**20, 2**62)
-    threads = resolve_threads(n_threads)
+    threads = resolve_threads(where.n_threads)
     blocks = _blocks(edges)
     first = next(blocks, (np.empty((0, 2), dtype=np.uint32), None))
     weighted = first[1] is not None
@@ -107,7 +105,7 @@ def write_csr(
         sorter = _core.EdgeSorter(place, n, weighted, one_way, multi == "merge", memory)
         for pairs, weights in chain([first], blocks):
             sorter.push(pairs, weights, threads)
-        with reporter(progress, "write_csr", "entries") as bar:
+        with reporter(where.progress, "write_csr", "entries") as bar:
             written, entries, loops, repeated = sorter.finish(threads, bar)
         describe(
             place,

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import get_num_threads, resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, shown, taken, whole
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError
 from fermiac.results.result import told
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.walks.api import BLOCK, MOST_STEPS
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
@@ -29,7 +30,7 @@ from fermiac.walks.result import WalkResult
 from fermiac.walks.run import WalkLoop, restore_walkers
 
 if TYPE_CHECKING:
-    from fermiac._base.progress import Report
+    pass
 
 __all__ = ["corpus", "extend"]
 
@@ -42,8 +43,7 @@ def extend(
     walk: WalkResult,
     n_steps: int,
     *,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> WalkResult:
     """Make a walk longer.
 
@@ -53,10 +53,8 @@ def extend(
         A result of `walk` or `extend` with ``keep_state=True``, also from a pickle.
     n_steps : int
         The number of further steps of each walker.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    progress : bool or callable, optional
-        As in `walk`.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept; see `fermiac.Plan`.
 
     Returns
     -------
@@ -83,6 +81,7 @@ def extend(
     >>> bool((longer.visits == fm.walks.walk(ring, n_steps=1500, rng=0).visits).all())
     True
     """
+    where = plan_of(plan)
     begun = time.perf_counter()
     job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
     if job is None or state is None:
@@ -98,11 +97,11 @@ def extend(
     walkers = job.walkers()
     restore_walkers(walkers, state, {"nodes": job.graph.n_nodes, "walkers": job.n_walkers})
     found = told(walk)
-    with reporter(progress, "extend", "steps") as report:
+    with reporter(where.progress, "extend", "steps") as report:
         loop = WalkLoop(
             job,
             walkers,
-            workers=resolve_threads(n_threads),
+            workers=resolve_threads(where.n_threads),
             f=walk._f,
             block=max(BLOCK // job.n_walkers, 1),
             report=report,
@@ -122,7 +121,6 @@ def corpus(
     base: Base = "srw",
     init: ArrayLike | None = None,
     part_size: int | None = None,
-    n_threads: int | None = None,
     rng: RngLike = None,
 ) -> Iterator[NDArray[Any]]:
     """Walk from every node, several times, for embeddings of the nodes.
@@ -141,8 +139,6 @@ def corpus(
         The first nodes, by label if the graph has labels, as in `walk`; by default all.
     part_size : int, optional
         The number of walks of a part; by default about four million nodes in total.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
 
@@ -184,7 +180,7 @@ def corpus(
     nodes = np.arange(net.n_nodes) if init is None else _nodes(init, net)
     room = 16 * min(size, len(nodes)) * (steps + 1)
     require_room(room, "a part of the corpus", "give a smaller part_size or length")
-    workers, key = resolve_threads(n_threads), key_of(rng)
+    workers, key = get_num_threads(), key_of(rng)
     kind = np.uint32 if net.n_nodes <= 2**32 else np.uint64
 
     def parts() -> Iterator[NDArray[Any]]:

@@ -16,6 +16,7 @@ from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, taken, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
 from fermiac.results.result import warn
+from fermiac.runs.plan import Plan, PlanLike, plan_of
 from fermiac.walks.chains import CHAINS, Base, BaseChain, named_chains
 from fermiac.walks.crawl import Crawl
 from fermiac.walks.graph import Graph
@@ -28,7 +29,7 @@ from fermiac.walks.visit_law import Law, refused_target
 from fermiac.walks.visits import Visits
 
 if TYPE_CHECKING:
-    from fermiac._base.progress import Report
+    pass
 
 __all__ = ["Crawler", "Neighbors", "Oracle", "crawl"]
 
@@ -267,7 +268,7 @@ class Crawler:
         *,
         record: Literal["visits", "path"] = "visits",
         thin: int = 1,
-        progress: bool | Report | None = None,
+        plan: PlanLike | None = None,
     ) -> Crawl:
         """Move all walkers.
 
@@ -279,8 +280,8 @@ class Crawler:
             The record of these steps, as in `walk`.
         thin : int, default 1
             Keep every `thin`-th node of the paths.
-        progress : bool or callable, optional
-            As in `walk`.
+        plan : Plan or executor, optional
+            Where the call runs and what is kept; see `fermiac.Plan`.
 
         Returns
         -------
@@ -303,6 +304,7 @@ class Crawler:
         ConvergenceWarning
             If walkers with history have made few steps per node.
         """
+        where = plan_of(plan)
         begun = time.perf_counter()
         steps = whole("n_steps", n_steps, 1, 2**32 - 1 - self.n_done)
         choice("record", record, ("visits", "path"))
@@ -323,7 +325,7 @@ class Crawler:
         def result(status: str) -> Crawl:
             return self._result(job, status, begun, (first, moves, before), paths)
 
-        with reporter(progress, "crawl", "steps") as report:
+        with reporter(where.progress, "crawl", "steps") as report:
             until, total = first + steps, many * (first + steps)
             rows = self._oracle._rows
             try:
@@ -341,11 +343,11 @@ class Crawler:
             finish(report, total, found)
             return found
 
-    def _burn(self, n_steps: int, progress: bool | Report | None) -> None:
+    def _burn(self, n_steps: int, plan: Plan) -> None:
         """Make steps that are not part of a result, without warnings."""
         self._burns = True
         try:
-            self.run(n_steps, progress=progress)
+            self.run(n_steps, plan=plan)
         except BaseException as error:
             error.partial_result = None  # type: ignore[attr-defined]
             raise
@@ -474,7 +476,7 @@ def crawl(
     record: Literal["visits", "path", "none"],
     burn_in: int | str,
     thin: int,
-    progress: bool | Report | None,
+    plan: Plan,
 ) -> Crawl:
     """Return the walk on an oracle, with the arguments of `walk`."""
     for name, given in refused.items():
@@ -489,11 +491,11 @@ def crawl(
     else:
         burned = whole("burn_in", burn_in, 0, steps - 1)
     if burned:
-        crawler._burn(burned, progress)
+        crawler._burn(burned, plan)
     # `run` refuses the settings that it does not support.
     return crawler.run(
         steps - burned,
         record=record,  # type: ignore[arg-type]
         thin=thin,
-        progress=progress,
+        plan=plan,
     )

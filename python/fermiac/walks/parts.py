@@ -18,6 +18,7 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results.result import Finding, told, warn
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
+from fermiac.runs.plan import alone
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.memory import BLOCK
 from fermiac.walks.node_functions import NodeFunction
@@ -41,8 +42,7 @@ W = TypeVar("W", bound="WalkData")
 CALL: ContextVar[tuple[int, int] | None] = ContextVar("fermiac_walkers", default=None)
 #: Arguments of the call that are not passed on to its parts.
 OF_CALL = (
-    "graph", "n_walkers", "first_walker", "rng", "executor", "part", "store", "keep_state",
-    "n_threads", "progress",
+    "graph", "n_walkers", "first_walker", "rng", "keep_state", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all walkers together.
 _TOGETHER = ("stop", "on_block", "checkpoint")
@@ -79,8 +79,7 @@ class _Some:
                 first_walker=self._first + start,
                 rng=self._seed,
                 keep_state=False,
-                n_threads=self.n_threads,
-                progress=self.progress,
+                plan=alone(n_threads=self.n_threads, progress=self.progress),
             )
         finally:
             CALL.reset(token)

@@ -19,6 +19,7 @@ from fermiac.results.result import Finding, Result, told, warn
 from fermiac.results.reweight import PARTS
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
+from fermiac.runs.plan import alone
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.losses import Loss
 
@@ -33,8 +34,7 @@ Array = NDArray[np.float64]
 
 #: Arguments of the call that a replicate does not take.
 OF_CALL = (
-    "loss", "graph", "rng", "init", "replicates", "executor", "part", "store", "keep_state",
-    "n_threads", "progress",
+    "loss", "graph", "rng", "init", "replicates", "keep_state", "plan", "where",
 )  # fmt: skip
 #: Arguments of a single run alone.
 _REFUSED = ("checkpoint", "state", "callback")
@@ -73,7 +73,8 @@ class OptimizeReplicates(Result):
     >>> loss = fm.walks.Quadratic(1.0, np.arange(25.0))
     >>> given = {"n_steps": 2000, "replicates": 6, "rng": 0}
     >>> o = fm.walks.optimize(loss, ring, **given)
-    >>> parts = [fm.walks.optimize(loss, ring, part=(i, 3), **given) for i in range(3)]
+    >>> plans = [fm.Plan(part=(i, 3)) for i in range(3)]
+    >>> parts = [fm.walks.optimize(loss, ring, plan=plan, **given) for plan in plans]
     >>> bool((fm.merge(parts).thetas == o.thetas).all())
     True
     >>> o.objective == float(o.objectives.min())
@@ -241,8 +242,7 @@ class _Replicate:
             init=init[unit] if np.ndim(init) == 3 else init,
             rng=subkey(self._seed, unit),
             keep_state=False,
-            n_threads=self.n_threads,
-            progress=self.progress,
+            plan=alone(n_threads=self.n_threads, progress=self.progress),
         )
         return self._of_one(made, unit)
 

@@ -18,6 +18,7 @@ from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.walks.api import MOST_STEPS
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
@@ -37,10 +38,7 @@ from fermiac.walks.visit_law import law_of, prior_of
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import ExecutorLike
-    from fermiac.runs.parts import Part
     from fermiac.walks.node_functions import NodeFunctionLike
 
 __all__ = ["optimize"]
@@ -86,11 +84,7 @@ def optimize(
     keep_state: bool = True,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     replicates: int | None = None,
-    executor: ExecutorLike | None = None,
-    part: Part | None = None,
-    store: str | PathLike[str] | None = None,
-    n_threads: int | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> OptimizeResult:  # with replicates= OptimizeReplicates; the type is that of other calls
     r"""Minimise a mean of losses on the nodes of a graph, by a token that walks over it.
 
@@ -188,19 +182,12 @@ def optimize(
         has the best of them and the course of all. It needs an `objective`, which is that of the
         loss by default. `init` may then have the shape (replicates, n_tokens, d), for losses with
         several minima. It cannot be combined with `state`, `callback` and `checkpoint`.
-    executor : object, optional
-        With `replicates`: the workers, in a form that `fermiac.executor.Sharded` takes. Each
-        computes whole replicates. A graph that is given by its path is mapped by each worker.
-    part : (int, int), optional
-        With `replicates`: (i, n) computes the replicates of part i of n, counted from 0, for
-        independent jobs. `fermiac.merge` joins the parts.
-    store : str or path-like, optional
-        With `replicates`: a folder for files of finished replicates. The same call resumes from
-        them, and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
-    n_threads : int, optional
-        Threads; the result does not depend on them.
-    progress : bool or callable, optional
-        A bar, or a function of (done, total); by default a bar on terminals, in notebooks.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
+        `fermiac.Plan`. ``part``: with `replicates`: (i, n) computes the replicates of part i of n,
+        counted from 0, for independent jobs. `fermiac.merge` joins the parts. ``store``: with
+        `replicates`: a folder for files of finished replicates. The same call resumes from them,
+        and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
 
     Returns
     -------
@@ -249,6 +236,7 @@ def optimize(
     >>> bool(abs(o.theta[0] - 4.5) < 5 * o.stderr[0])
     True
     """
+    where = plan_of(plan, "executor", "store", "part")
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     if replicates is not None:
         made: Any = optimize_replicates(
@@ -257,15 +245,19 @@ def optimize(
             given,
             init=init,
             replicates=replicates,
-            part=part,
-            store=store,
+            part=where.part,
+            store=where.store,
             rng=rng,
-            executor=executor,
-            n_threads=n_threads,
-            progress=progress,
+            executor=where.executor,
+            n_threads=where.n_threads,
+            progress=where.progress,
         )
         return made  # type: ignore[no-any-return]
-    for name, value in {"executor": executor, "part": part, "store": store}.items():
+    for name, value in {
+        "executor": where.executor,
+        "part": where.part,
+        "store": where.store,
+    }.items():
         if value is not None:
             raise ArgumentError(f"{name}: given without replicates=, the number of runs")
     begun = time.perf_counter()
@@ -331,7 +323,7 @@ def optimize(
         "give a larger record_every",
     )
     found = _findings(job, float(a), rule)
-    with reporter(progress, "tokens", "steps") as report:
+    with reporter(where.progress, "tokens", "steps") as report:
         loop = TokenLoop(
             handle,
             job,
@@ -345,7 +337,7 @@ def optimize(
             judge=_objective(objective, loss, job),
             before=before,
             keep_state=keep_state,
-            workers=resolve_threads(n_threads),
+            workers=resolve_threads(where.n_threads),
             checkpoint=kept,
             report=report,
             start=begun,

@@ -380,9 +380,11 @@ def test_all_forms_and_threads_give_the_same_bits(
     make: Make, thread_counts: tuple[int, ...]
 ) -> None:
     settings: dict[str, Any] = {"n": 2000, "thresholds": [-40.0, -10.0], "rng": 5}
-    plain = fm.importance.failure_probability(moments, law(), n_threads=1, **settings)
+    plain = fm.importance.failure_probability(moments, law(), plan=fm.Plan(n_threads=1), **settings)
     for n_threads in thread_counts:
-        p = fm.importance.failure_probability(make(), law(), n_threads=n_threads, **settings)
+        p = fm.importance.failure_probability(
+            make(), law(), plan=fm.Plan(n_threads=n_threads), **settings
+        )
         assert same(p, plain)
 
 
@@ -390,7 +392,7 @@ def test_all_forms_and_threads_give_the_same_bits(
 def test_an_executor_gives_the_same_bits() -> None:
     g = half_space(3, 3)
     with ThreadPoolExecutor(2) as pool:
-        assert same(run(g, 4000, 1, executor=pool), run(g, 4000, 1))
+        assert same(run(g, 4000, 1, plan=pool), run(g, 4000, 1))
 
 
 @quiet
@@ -463,7 +465,7 @@ def test_an_interrupt_hands_out_what_was_done(share: float, complete: bool) -> N
 
 def test_progress_is_reported() -> None:
     seen: list[tuple[int, int]] = []
-    run(FOUR, 5000, 0, progress=lambda *state: seen.append(state))
+    run(FOUR, 5000, 0, plan=fm.Plan(progress=lambda *state: seen.append(state)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1] == (5000, 5000)
 

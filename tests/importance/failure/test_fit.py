@@ -39,7 +39,7 @@ def test_an_oscillator_of_200_coordinates_has_a_fit(seed: int) -> None:
         warnings.simplefilter("ignore", FermiacWarning)
         warnings.simplefilter("error", RuntimeWarning)
         e = fm.importance.failure_probability(
-            oscillator(200, 4.5), normal(200), n=5000, rng=seed, n_threads=1
+            oscillator(200, 4.5), normal(200), n=5000, rng=seed, plan=fm.Plan(n_threads=1)
         )
     assert 0 < e.mean < 1
     assert e.stderr > 0

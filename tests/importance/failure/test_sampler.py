@@ -104,7 +104,14 @@ def test_threads_and_tolerances() -> None:
     q = trained("four branches")
     runs = [
         failure_probability(
-            FOUR.g, normal(2), 40_000, sampler=q, rtol=0.05, rng=1, n_threads=n, check=False
+            FOUR.g,
+            normal(2),
+            40_000,
+            sampler=q,
+            rtol=0.05,
+            rng=1,
+            plan=fm.Plan(n_threads=n),
+            check=False,
         )
         for n in (1, 3)
     ]

@@ -74,7 +74,7 @@ def test_the_audit_sees_what_is_hidden() -> None:
         def predict(self, u: Any) -> Any:
             return f(u), np.ones(len(u), bool)
 
-    r = fm.nested.sample(f, cube, n_live=100, rng=0, progress=False)
+    r = fm.nested.sample(f, cube, n_live=100, rng=0, plan=fm.Plan(progress=False))
     for target, agrees in ((f, True), (hidden, False), (lambda u: f(u) + 50, True)):
         truth = Truth(as_prior(cube, None, None), fm.targets.as_target(target, 3), "raise")
         offset = 0.0 if target in (f, hidden) else -50.0

@@ -35,7 +35,7 @@ def warned(f: Any, *, seed: int = 0, n_live: int, **options: Any) -> tuple[Any, 
             rng=seed,
             check=False,
             n_live=n_live,
-            progress=False,
+            plan=fm.Plan(progress=False),
             surrogate=Surrogate(**{**SMALL, **options}),
         )
     assert all(warning.message.result is r for warning in told)  # type: ignore[union-attr]
@@ -95,7 +95,7 @@ def test_hubble_rates_for_a_fifth_of_the_calls(hubble: tuple[Any, Any, float]) -
     pulls = []
     asked = 0
     for seed in (1, 2):
-        reference = fm.nested.sample(plain, prior, rng=seed, progress=False)
+        reference = fm.nested.sample(plain, prior, rng=seed, plan=fm.Plan(progress=False))
         counted = Counted(f)
         r = sampled(counted, prior, seed)
         assert not r.surrogate.rejected
@@ -122,7 +122,7 @@ def test_what_cannot_be_learnt_is_refused() -> None:
     assert r.status == "complete"
     assert "refused" in repr(s)
     # It is the run that would have been made without a surrogate.
-    plain = fm.nested.sample(rough, BOX, n_live=100, rng=3, progress=False)
+    plain = fm.nested.sample(rough, BOX, n_live=100, rng=3, plan=fm.Plan(progress=False))
     np.testing.assert_array_equal(r.draws, plain.draws)
     assert r.log_evidence == plain.log_evidence
     x = np.linspace(-3, 5, 400_001)
@@ -138,7 +138,7 @@ def test_cheap_likelihoods_are_warned_of() -> None:
 
 
 def test_bits_do_not_depend_on_threads() -> None:
-    one, two = (sampled(gaussian, n_live=60, n_threads=n) for n in (1, 2))
+    one, two = (sampled(gaussian, n_live=60, plan=fm.Plan(n_threads=n)) for n in (1, 2))
     assert one.log_evidence == two.log_evidence
     np.testing.assert_array_equal(one.draws, two.draws)
     np.testing.assert_array_equal(one.log_likelihoods, two.log_likelihoods)

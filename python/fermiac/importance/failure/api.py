@@ -31,6 +31,7 @@ from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import texts, warn
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared
@@ -39,8 +40,6 @@ from fermiac.targets.named import named_law
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["failure_probability"]
@@ -74,11 +73,9 @@ def failure_probability(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    n_threads: int | None = None,
-    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    progress: bool | Report | None = None,
+    plan: PlanLike | None = None,
 ) -> FailureProbability:
     r"""Estimate the probability of a rare event, P(g(X) <= t).
 
@@ -146,20 +143,14 @@ def failure_probability(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    n_threads : int, optional
-        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : object, optional
-        The engine whose workers evaluate `g`: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns `g`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file with the values of `g`, from which a killed run is resumed; see
         `fermiac.Checkpoint`.
-    progress : bool or callable, optional
-        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
-        evaluations after each batch.
+    plan : Plan or executor, optional
+        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -241,6 +232,7 @@ def failure_probability(
     >>> p.converged, p.n_evals <= 4000
     (True, True)
     """
+    where = plan_of(plan, "executor")
     start_time = time.perf_counter()
     chosen = choice("method", method, METHODS)
     choice("on_nan", on_nan, ("raise", "zero"))
@@ -291,13 +283,13 @@ def failure_probability(
     if sampler is not None:
         identity["sampler"] = sampler._digest()
     limit = _function(g, "g", law.dim, params, args, kwargs, check)
-    workers = resolve_threads(n_threads)
+    workers = resolve_threads(where.n_threads)
     with (
-        reporter(progress, "failure_probability", "evaluations") as shown,
+        reporter(where.progress, "failure_probability", "evaluations") as shown,
         threads(workers),
         evaluation(
             limit,
-            executor=executor,
+            executor=where.executor,
             target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.failure_probability", key, [law], identity),
@@ -307,7 +299,7 @@ def failure_probability(
             integrand=True,
         ) as (evaluated, report),
     ):
-        space = NormalMap(law, workers)
+        space = NormalMap(law)
 
         def count(done: int) -> None:
             if report is not None:

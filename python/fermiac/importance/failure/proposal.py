@@ -132,16 +132,16 @@ class Polar:
         edges = np.ascontiguousarray(self._edges[1:-1])
         mixture.add_polar(share, self.axis, radial, edges, self._log_bins)
 
-    def from_unit(self, v: Array, n_threads: int) -> Array:
+    def from_unit(self, v: Array) -> Array:
         """Return a point for each row of d + 2 uniform numbers."""
-        square = np.asarray(special.gammaincinv(self.shape, v[:, 0], n_threads=n_threads))
+        square = np.asarray(special.gammaincinv(self.shape, v[:, 0]))
         norm = np.sqrt(self.scale * square)
-        z = np.asarray(special.ndtri(v[:, 2:], n_threads=n_threads))
+        z = np.asarray(special.ndtri(v[:, 2:]))
         if self.kappa == 0:
             length = np.sqrt((z * z).sum(axis=1))
             uniform: Array = (norm / np.where(length > 0, length, 1.0))[:, None] * z
             return uniform
-        cosine = self._cosines(v[:, 1], n_threads)
+        cosine = self._cosines(v[:, 1])
         z = z - np.outer(z @ self.axis, self.axis)
         length = np.sqrt((z * z).sum(axis=1, keepdims=True))
         across = z / np.where(length > 0, length, 1.0)
@@ -149,14 +149,14 @@ class Polar:
         points: Array = norm[:, None] * (np.outer(cosine, self.axis) + sine[:, None] * across)
         return points
 
-    def _cosines(self, v: Array, n_threads: int) -> Array:
+    def _cosines(self, v: Array) -> Array:
         """Return cosines of the angle to the axis, by a bin and a position in it."""
         bins = np.searchsorted(self._steps, v, side="right") - 1
         bins = np.clip(bins, 0, len(self._chances) - 1)
         inside = np.clip((v - self._steps[bins]) / self._chances[bins], 0.0, 1.0)
         first = self._first[bins]
         p = np.minimum(first + inside * (self._last[bins] - first), 0.5)
-        low = np.asarray(special.betaincinv(self._half, self._half, p, n_threads=n_threads))
+        low = np.asarray(special.betaincinv(self._half, self._half, p))
         cosine = np.where(self._upper[bins], 1 - 2 * low, 2 * low - 1)
         # The point must lie in the bin that it was drawn from.
         return np.clip(cosine, self._edges[bins], np.nextafter(self._edges[bins + 1], -2))
@@ -237,7 +237,7 @@ class Proposal:
         for k, component in enumerate(self.components):
             if isinstance(component, Polar):
                 rows = np.flatnonzero(labels == k)
-                u[rows] = component.from_unit(v[rows, 1 : 3 + self.dim], self.n_threads)
+                u[rows] = component.from_unit(v[rows, 1 : 3 + self.dim])
 
     def sample(self, n: int, rng: RngLike = None) -> Array:
         """Draw `n` independent points."""
@@ -252,7 +252,6 @@ class Proposal:
                 key,
                 start=start,
                 replicate=replicate,
-                n_threads=self.n_threads,
             )
             yield self.from_unit(v)
 

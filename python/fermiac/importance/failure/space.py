@@ -40,10 +40,9 @@ class NormalMap:
     Normal and log-normal laws are mapped directly, since Phi(u) rounds to 1 beyond 8.2.
     """
 
-    def __init__(self, law: Law, n_threads: int) -> None:
+    def __init__(self, law: Law) -> None:
         self.dim = law.dim
         self._law = law
-        self._threads = n_threads
         self._affine = _affine(law)
         #: Whether the law is the standard normal one.
         self._same = self._affine is not None and _is_standard(*self._affine)
@@ -58,7 +57,7 @@ class NormalMap:
             if exponent.any():
                 x[:, exponent] = np.exp(x[:, exponent])
             return np.ascontiguousarray(x)
-        unit = np.asarray(special.ndtr(u, n_threads=self._threads))
+        unit = np.asarray(special.ndtr(u))
         x = np.asarray(self._law.from_unit(np.clip(unit, _LEAST, _MOST)), np.float64)
         if x.shape != u.shape:
             raise TargetError(

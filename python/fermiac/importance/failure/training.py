@@ -329,7 +329,7 @@ class Training:
         least = min(opinions, default=_USUAL_LEAST)
         dim = self.g.dim
         square = 2 * float(gammainccinv(dim / 2, max(least, 1e-12) / 100))
-        z = np.asarray(ndtri(sobol(n, dim, subkey(self.key, 5), n_threads=1), n_threads=1))
+        z = np.asarray(ndtri(sobol(n, dim, subkey(self.key, 5))))
         z *= math.sqrt(square) / np.sqrt((z * z).sum(axis=1, keepdims=True))
         values = self.g(z)
         begin = self.g.n_evals

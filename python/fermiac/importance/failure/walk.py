@@ -180,7 +180,7 @@ def steps(
 
 def start_points(g: LimitState, n: int, key: int, index: int) -> tuple[Array, Array]:
     """Return the quasi-random points of a first level, and their values."""
-    u = np.asarray(ndtri(sobol(n, g.dim, key, replicate=index, n_threads=1), n_threads=1))
+    u = np.asarray(ndtri(sobol(n, g.dim, key, replicate=index)))
     return u, g(u)
 
 
