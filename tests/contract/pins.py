@@ -35,6 +35,7 @@ SKIPPED = {
     "messages",
     "timings",
     "wall_time",
+    "state",
 }
 
 Run = Callable[[], Any]
