@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import fermiac as fm
 from fermiac._base import progress
 from fermiac.errors import ArgumentError
 
@@ -80,13 +81,10 @@ def test_callbacks_of_users_are_passed_on() -> None:
 
 @pytest.mark.parametrize("bad", [1, "yes", 0.5, [True]])
 def test_what_is_no_progress(bad: Any) -> None:
-    with (
-        pytest.raises(
-            ArgumentError, match=r"progress: .* given; it must be True, False, None or a"
-        ),
-        progress.reporter(bad, "label", "draws"),
+    with pytest.raises(
+        ArgumentError, match=r"progress: .* given; it must be True, False, None or a"
     ):
-        pass
+        fm.Plan(progress=bad)
 
 
 def test_bars_only_on_terminals_by_default(terminal: Terminal) -> None:

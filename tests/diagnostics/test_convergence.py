@@ -179,9 +179,9 @@ def test_a_standard_error_is_the_spread_of_the_estimates() -> None:
 def test_quantities_are_on_their_own_on_any_number_of_threads() -> None:
     x = np.stack([walks(4, 120, rho, seed=7) for rho in np.linspace(-0.9, 0.99, 20)], axis=2)
     for call in (rhat, ess, mcse):
-        one = call(x, plan=fm.Plan(n_threads=1))
+        one = on_threads(1, call, x)
         for n_threads in (2, 5):
-            np.testing.assert_array_equal(call(x, plan=fm.Plan(n_threads=n_threads)), one)
+            np.testing.assert_array_equal(on_threads(n_threads, call, x), one)
         np.testing.assert_array_equal(call(x.reshape(4, 120, 5, 4)), one.reshape(5, 4))
         assert [call(x[:, :, j]) for j in range(20)] == list(one)
         assert call(x[:, :, :0]).shape == (0,)

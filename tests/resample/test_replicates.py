@@ -106,12 +106,15 @@ def test_a_file_whose_address_does_not_fit_its_rows_is_refused(blocks: Any, tmp_
     ("more", "words"),
     [
         ({"replicates": 3}, "the merged parts of the same call"),
-        ({"replicates": 3, "store": "x"}, "store: given with replicates="),
-        ({"part": (0, 2), "tolerance": 0.1}, "part: given with tolerance="),
-        ({"part": 3}, "part: 3 given"),
-        ({"store": "x", "rng": None}, "store: given without rng="),
-        ({"executor": 3}, "executor: 3 given"),
-        ({"part": (0, 2), "n_resamples": 2**40}, "4294967296 at most are drawn in blocks"),
+        ({"replicates": 3, "plan": {"store": "x"}}, "store: given with replicates="),
+        ({"plan": {"part": (0, 2)}, "tolerance": 0.1}, "part: given with tolerance="),
+        ({"plan": {"part": 3}}, "part: 3 given"),
+        ({"plan": {"store": "x"}, "rng": None}, "store: given without rng="),
+        ({"plan": {"executor": 3}}, "executor: 3 given"),
+        (
+            {"plan": {"part": (0, 2)}, "n_resamples": 2**40},
+            "4294967296 at most are drawn in blocks",
+        ),
     ],
 )
 def test_refused(more: dict[str, Any], words: str) -> None:
@@ -121,7 +124,7 @@ def test_refused(more: dict[str, Any], words: str) -> None:
         x: Any = X if call is bootstrap else (X, X[:9] + 0.5)
         how = {"exact": False} if call is permutation_test else {"statistic": "sd"}
         with pytest.raises(ArgumentError, match=words):
-            call(x, **{"rng": 0, **how, **more})
+            call(x, **{"rng": 0, **how, **more, "plan": fm.Plan(**more.get("plan", {}))})
 
 
 def test_a_known_law_has_no_parts() -> None:

@@ -43,7 +43,7 @@ def test_ends_of_a_uniform_law_are_held() -> None:
     held = usual = 0
     for key in range(200):
         x = draws(200, "uniform", key + 50)
-        common: dict[str, Any] = {"n_resamples": 299, "rng": key, "n_threads": 1}
+        common: dict[str, Any] = {"n_resamples": 299, "rng": key, "plan": fm.Plan(n_threads=1)}
         r = bootstrap(x, lambda b: b.max(1), scheme=MOutOfN(20, rate=1.0), **common)
         held += r.lower <= 1.0 <= r.upper
         r = bootstrap(x, lambda b: b.max(1), method="percentile", **common)

@@ -105,7 +105,11 @@ def test_sieves_hold(phi: float) -> None:
     n = 100
     for key in range(n):
         x = ar(phi, 100, key + 1)
-        common: dict[str, Any] = {"n_resamples": 199, "rng": key, "n_threads": 1}
+        common: dict[str, Any] = {
+            "n_resamples": 199,
+            "rng": key,
+            "plan": fm.Plan(plan=fm.Plan(n_threads=1)),
+        }
         r = quietly(x, "mean", scheme="series", **common)
         assert (r.scheme, r.method) == ("sieve", "studentised")
         held += r.lower <= 0 <= r.upper
@@ -123,9 +127,11 @@ def test_sieves_hold(phi: float) -> None:
 
 def test_sieves_repeat_and_continue(thread_counts: tuple[int, ...]) -> None:
     x = ar(0.5, 150, 2)
-    one = bootstrap(x, "mean", scheme="sieve", n_resamples=200, rng=3, n_threads=1)
+    one = bootstrap(x, "mean", scheme="sieve", n_resamples=200, rng=3, plan=fm.Plan(n_threads=1))
     for n in thread_counts:
-        other = bootstrap(x, "mean", scheme="sieve", n_resamples=200, rng=3, n_threads=n)
+        other = bootstrap(
+            x, "mean", scheme="sieve", n_resamples=200, rng=3, plan=fm.Plan(n_threads=n)
+        )
         assert (other.replicates == one.replicates).all()
         assert (other.lower, other.upper) == (one.lower, one.upper)
     short = bootstrap(x, "mean", scheme="sieve", n_resamples=50, rng=3)
@@ -191,7 +197,7 @@ def test_studentised_blocks_hold_better() -> None:
                 scheme="stationary",
                 n_resamples=299,
                 rng=key,
-                plan=fm.Plan(n_threads=1),
+                plan=fm.Plan(plan=fm.Plan(n_threads=1)),
                 method=method,
             )
             held[method] += r.lower <= np.sqrt(1 / 0.51) <= r.upper

@@ -133,13 +133,13 @@ def test_a_resumed_run_has_the_same_bits(
     whole = run(n_particles=60)
     file = tmp_path / "run.safetensors"
     with pytest.raises(KeyboardInterrupt) as stopped:
-        run(n_particles=60, checkpoint=file, plan=fm.Plan(progress=_Stop(at)))
+        run(n_particles=60, plan=fm.Plan(store=file, progress=_Stop(at)))
     part = stopped.value.partial_result
     assert (part is None) == (at < 60)
     if part is not None:
         assert part.status == "interrupted"
         assert len(part) == 60
-    again = run(n_particles=60, checkpoint=file)
+    again = run(n_particles=60, plan=fm.Plan(store=file))
     np.testing.assert_array_equal(again.draws, whole.draws)
     np.testing.assert_array_equal(again.log_weights, whole.log_weights)
     assert again.rounds == whole.rounds
@@ -151,13 +151,13 @@ def test_a_resumed_run_has_the_same_bits(
         return simulate(theta, stream)
 
     done = abc_smc(
-        counted, PRIOR, 1.5, 60, min_acceptance=0.2, checkpoint=file, plan=fm.Plan(progress=False)
+        counted, PRIOR, 1.5, 60, min_acceptance=0.2, plan=fm.Plan(store=file, progress=False)
     )
     assert not calls
     assert done.seed == 1
     np.testing.assert_array_equal(done.draws, whole.draws)
     with pytest.raises(CheckpointError, match="quantile"):
-        run(n_particles=60, checkpoint=file, quantile=0.3)
+        run(n_particles=60, plan=fm.Plan(store=file), quantile=0.3)
 
 
 def test_another_simulator_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +166,11 @@ def test_another_simulator_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(loop, "_REPORT", 0.0)
     file = tmp_path / "run.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        run(n_particles=60, checkpoint=file, plan=fm.Plan(progress=_Stop(70)))
+        run(n_particles=60, plan=fm.Plan(store=file, progress=_Stop(70)))
     with pytest.raises(CheckpointError, match="the simulator gives"):
         abc_smc(
             lambda theta, stream: simulate(theta, stream) + 0.1, PRIOR, 1.5, 60, rng=1,
-            min_acceptance=0.2, checkpoint=file, plan=fm.Plan(progress=False),
+            min_acceptance=0.2, plan=fm.Plan(store=file, progress=False),
         )  # fmt: skip
 
 

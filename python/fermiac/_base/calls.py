@@ -17,17 +17,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-#: The fields of a plan, with their names in earlier versions and in other libraries.
+#: The fields of a plan, with the arguments of earlier versions and of other libraries for them.
 _PLAN = {
     "n_threads": "n_threads cores n_cores num_cores ncores n_jobs njobs threads num_threads "
     "nthreads nproc workers n_workers processes parallel_chains",
     "executor": "executor pool client map_fn",
     "progress": "progress progressbar progress_bar show_progress print_progress verbose quiet",
-    "store": "store",
-    "part": "part",
+    "store": "store checkpoint path resume backend filename filepath checkpoint_file "
+    "checkpoint_path log_dir",
+    "part": "part first_chain first_run first_walker first_row",
     "max_time": "max_time timeout time_limit max_seconds max_runtime",
 }
 _OF_PLAN = {word: field for field, words in _PLAN.items() for word in words.split()}
+#: Arguments of earlier versions that went to other places.
+_MOVED = {
+    "shards": "it is now plan=fermiac.executor.Sharded(executor, unit=...)",
+    "target_factory": "give fermiac.targets.factory('module:function') as the target",
+    "keep_state": "leave it out, the state is always kept now",
+}
 #: Names of arguments in other libraries. Of several keys the first that the function has is meant.
 _WORDS = {
     "rng": "seed random_state random_seed rng_key prng_key key generator rstate",
@@ -56,7 +63,6 @@ _WORDS = {
     "max_iter n_steps": "maxiter max_iters max_iterations",
     "dlogz": "tol evidence_tolerance frac_remain",
     "periodic": "wrapped wrapped_params circular",
-    "checkpoint path": "resume backend filename filepath checkpoint_file checkpoint_path log_dir",
     "sigma_range": "sigma_min sigma_max",
     "target_accept": "target_accept_prob target_accept_rate adapt_delta delta",
     "max_depth": "max_treedepth max_tree_depth treedepth max_num_doublings",
@@ -208,14 +214,15 @@ def _told(word: str, parameters: list[str]) -> str:
         return _SETTINGS[lower][1].format(word)
     if lower in _OF_PLAN:
         field = _OF_PLAN[lower]
-        is_now = "it is now" if lower in _PLAN else "it is"
         if "plan" in parameters:
-            return f"there is no argument {word!r}; {is_now} plan=fermiac.Plan({field}=...)"
+            return f"there is no argument {word!r}; it is plan=fermiac.Plan({field}=...) here"
         if field == "n_threads":
             return (
-                f"there is no argument {word!r}; {is_now} `with fermiac.Plan(n_threads=...):` "
-                "around the call"
+                f"there is no argument {word!r}; put the call into "
+                "`with fermiac.Plan(n_threads=...):`"
             )
+    if word in _MOVED and "plan" in parameters:
+        return f"there is no argument {word!r}; {_MOVED[word]}"
     for name in FOREIGN.get(lower, ()):
         if name in parameters:
             return f"there is no argument {word!r}; it is {name}= here"

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,7 +31,7 @@ from fermiac.evaluate.error_rates import (
 )
 from fermiac.evaluate.losses import Loss, LossFunction, LossName, loss_of
 from fermiac.evaluate.splits import resample
-from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
+from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import Budget, RunLoop, run_and_warn
 from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
@@ -218,7 +217,6 @@ def bootstrap_error(
     method: ErrorMethod = "632+",
     n_resamples: int = 200,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> ErrorRate:
     """Return the expected loss of a learner on new examples, by refits to bootstrap resamples.
@@ -248,10 +246,8 @@ def bootstrap_error(
         The number of resamples; each takes one fit.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        The file to which finished resamples are written, and from which a run is resumed.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -316,7 +312,7 @@ def bootstrap_error(
     >>> e.resubstitution < e.estimate < e.out_of_bag, abs(e.estimate - 0.24) < 2 * e.stderr
     (True, True)
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start = time.perf_counter()
     learner, measured = _Learner(fit), loss_of(loss)
     inputs, truths = taken("X", X), taken("y", y)
@@ -338,7 +334,7 @@ def bootstrap_error(
         raise ArgumentError("y: NaN or infinities given; leave such examples out")
     chosen = choice("method", method, METHODS)
     count = whole("n_resamples", n_resamples, 2, 2**31)
-    kept = None if checkpoint is None else RunCheckpoint(checkpoint, _KIND)
+    kept = RunCheckpoint.of(where, _KIND)
     key = key_of(rng) if kept is None else kept.key(rng)
     settings = {"loss": measured.name, "method": chosen, "n_resamples": count}
     if kept is not None:

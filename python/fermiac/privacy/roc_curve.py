@@ -295,7 +295,7 @@ class RocCurve(Result):
         members, nonmembers = (
             np.repeat(self.thresholds[1:], np.diff(c)) for c in (self.tp, self.fp)
         )
-        how = Drawing(where.executor, where.part, where.store, replicates, rng)
+        how = Drawing(where, replicates, rng)
         how.check(False)
         drawn_now = _replicates(
             (members, nonmembers, statistic, rate), n, key, where.n_threads, how
@@ -377,9 +377,9 @@ def _replicates(
     else:
         made = drawn(
             _Replicates(arguments, key), n, how, seed=key, call=call, report=None,
-            multiple=_TOGETHER, n_threads=workers,
+            multiple=_TOGETHER,
         )  # fmt: skip
-        if how.part is not None:
+        if how.plan.part is not None:
             return made
         values = made.array
     estimate, _, acceleration = _core.privacy_bootstrap(*arguments, 0, 0, key, workers)

@@ -300,7 +300,7 @@ def bootstrap(
         began=began,
         settings=settings,
         tolerance=limit,
-        how=Drawing(where.executor, where.part, where.store, replicates, rng),
+        how=Drawing(where, replicates, rng),
     )
 
 

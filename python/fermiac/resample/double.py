@@ -288,7 +288,7 @@ def double_bootstrap(
         )
         return made, doubts
 
-    how = Drawing(where.executor, where.part, where.store, replicates, rng)
+    how = Drawing(where, replicates, rng)
     how.check(False)
     work = _Resamples(evaluate, inner, key)
 
@@ -308,9 +308,7 @@ def double_bootstrap(
                         if report is not None and done < outer and not done % _TOGETHER:
                             report(done, outer)
             else:
-                found = drawn(
-                    work, outer, how, seed=key, call=call, report=report, n_threads=workers
-                )
+                found = drawn(work, outer, how, seed=key, call=call, report=report)
                 if where.part is not None:
                     return found  # type: ignore[return-value]
                 array = found.array

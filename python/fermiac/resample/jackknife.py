@@ -25,12 +25,11 @@ from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
-from fermiac.runs.executor import require_executor
-from fermiac.runs.plan import PlanLike, plan_of
+from fermiac.runs.plan import Plan, PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, drawn
 
 if TYPE_CHECKING:
-    from fermiac.runs.executor import ExecutorLike
+    pass
 
 __all__ = ["Jackknife", "jackknife"]
 
@@ -119,9 +118,9 @@ class _LeftOut:
         return self._target.leave_one_out(start, stop)
 
 
-def _on_workers(function: Function, executor: ExecutorLike) -> Array:
+def _on_workers(function: Function, plan: Plan) -> Array:
     """Return the values with each unit left out, which workers compute."""
-    n, how = len(function.left_out()), Drawing(executor)
+    n, how = len(function.left_out()), Drawing(plan)
     try:
         return drawn(
             _LeftOut(function), n, how, seed=0, call=lambda: "resample.jackknife", report=None
@@ -204,8 +203,6 @@ def jackknife(
     groups = (
         None if jackknife_groups is None else whole("jackknife_groups", jackknife_groups, 2, 2**31)
     )
-    if where.executor is not None:
-        require_executor(where.executor)
     if groups is not None and chosen is not None:
         raise ArgumentError(
             f"jackknife_groups: {groups} given with the statistic {chosen.name!r}; it is for "
@@ -232,7 +229,7 @@ def jackknife(
     if where.executor is None or chosen is not None:
         left = problem.left_out
     else:
-        left = scaled(_on_workers(function, where.executor), problem.exponents)
+        left = scaled(_on_workers(function, where), problem.exponents)
     n = len(left)
     influence = []
     for j, own in enumerate(all_of_it.influence):

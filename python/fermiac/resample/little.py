@@ -279,7 +279,7 @@ def little_bootstraps(
     is_quantile = chosen is not None and chosen.core in ("quantile", "iqr", "mad")
     work = _Subsets(arrays, statistic if chosen is None else chosen, division)
     work.draws = _Draws(used, resamples, key)
-    how = Drawing(where.executor, where.part, where.store, replicates, rng)
+    how = Drawing(where, replicates, rng)
     how.check(False)
 
     def call() -> str:
@@ -311,9 +311,7 @@ def little_bootstraps(
                         if report is not None and j + 1 < most:
                             report(j + 1, most)
             else:
-                made_in_parts = drawn(
-                    work, most, how, seed=key, call=call, report=report, n_threads=workers
-                )
+                made_in_parts = drawn(work, most, how, seed=key, call=call, report=report)
                 if where.part is not None:
                     return made_in_parts  # type: ignore[return-value]
                 add(made_in_parts.array)

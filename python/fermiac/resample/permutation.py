@@ -313,7 +313,7 @@ def permutation_test(
             "statistic: a callable was given with several columns, adjust= or studentise=; a name "
             "is needed for those"
         )
-    how = Drawing(where.executor, where.part, where.store, replicates, rng)
+    how = Drawing(where, replicates, rng)
     how.check(False)
 
     def call() -> str:

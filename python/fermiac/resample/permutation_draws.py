@@ -146,13 +146,12 @@ class Draws(NamedTuple):
             return work(0, n, self.workers, self.report)
         made = drawn(
             work, n, how, seed=key, call=self.call, report=self.report, multiple=batch,
-            n_threads=self.workers,
         )  # fmt: skip
-        return made if how.part is not None else made.array
+        return made if how.plan.part is not None else made.array
 
     def require_drawn(self) -> None:
         """Refuse a part of a test whose law is known."""
-        if self.how.part is not None:
+        if self.how.plan.part is not None:
             raise ArgumentError(
                 "part: given, but no permutations are sampled, as the law is known; leave it out, "
                 "or give exact=False"
@@ -184,7 +183,7 @@ def exceedances(draws: Draws, arguments: tuple[Any, ...]) -> Any:
                 f"{name}: given with several columns, adjust= or a studentised mean of signs; "
                 "their permutations are counted and not kept, and executor= divides them"
             )
-    if how.executor is None:
+    if how.plan.executor is None:
         own = (0, n, draws.key, draws.workers, draws.report)
         return _core.resample_exceedances(*(*arguments, *own))
     size = block_size(n)
@@ -198,7 +197,12 @@ def exceedances(draws: Draws, arguments: tuple[Any, ...]) -> Any:
     counts: list[Any] = []
     maxima = np.empty(n)
     blocks: Any = computed(
-        work, units, executor=how.executor, store=None, tick=tick, name="blocks of permutations"
+        work,
+        units,
+        executor=how.plan.executor,
+        store=None,
+        tick=tick,
+        name="blocks of permutations",
     )
     for unit, (*own, largest) in blocks:
         maxima[unit * size : unit * size + len(largest)] = largest

@@ -101,12 +101,11 @@ def draw_blocks(
     try:
         made: Replicates | None = drawn(
             work, n, how, seed=key, call=call, report=report, first=first, multiple=whole_batches,
-            n_threads=workers,
         )  # fmt: skip
     except KeyboardInterrupt as error:
         made = getattr(error, "partial_result", None)
         stopped = error
-    if how.part is not None:
+    if how.plan.part is not None:
         if stopped is not None:
             raise stopped
         assert made is not None

@@ -279,7 +279,7 @@ class Bootstrap(Result):
             progress=where.progress,
             began=time.perf_counter(),
             settings={**self.settings, "n_resamples": self.n_resamples + more},
-            how=Drawing(where.executor),
+            how=Drawing(where),
         )
 
     def transform(self, g: Callable[[Any], Any]) -> Bootstrap:

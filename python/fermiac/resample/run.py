@@ -79,7 +79,7 @@ def run(
             "fermiac.resample.bootstrap"
         )
     how.check(tolerance is not None)
-    if how.part is not None and not wanted:
+    if how.plan.part is not None and not wanted:
         raise ArgumentError(
             f"part: given, but no resamples are drawn, as the law of {problem.name!r} is known; "
             "leave it out, or give exact=False"

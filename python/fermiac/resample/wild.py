@@ -428,7 +428,7 @@ def wild_bootstrap(
         )
         return made, doubts
 
-    how = Drawing(where.executor, where.part, where.store, replicates, rng)
+    how = Drawing(where, replicates, rng)
     how.check(False)
     step = max(1, min(_TOGETHER, _AT_ONCE // groups))
 

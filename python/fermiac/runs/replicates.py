@@ -6,7 +6,6 @@ wherever they are drawn, and joining them gives the whole call.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -22,8 +21,8 @@ from fermiac._base.progress import Report
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.results.reweight import PARTS
-from fermiac.runs.executor import ExecutorLike, require_executor
-from fermiac.runs.parts import Part, gathered, part_of, store_of
+from fermiac.runs.parts import gathered, part_of, store_of
+from fermiac.runs.plan import Plan
 from fermiac.runs.rows import RowsOfCall
 
 __all__ = ["Drawing", "Replicates", "block_size", "drawn", "first_rows", "given_replicates"]
@@ -62,34 +61,31 @@ class Replicates(RowsOfCall):
 
 
 class Drawing(NamedTuple):
-    """The ways in which replicates of a call are drawn, besides by this process at once."""
+    """Where the replicates of a call are drawn, or those that it was given."""
 
-    executor: ExecutorLike | None = None
-    part: Part | None = None
-    store: str | os.PathLike[str] | None = None
+    plan: Plan = Plan()
     replicates: Any = None
     rng: Any = None
 
     @property
     def is_plain(self) -> bool:
         """Whether replicates are drawn by this process, all at once."""
-        return all(value is None for value in self[:4])
+        plan = self.plan
+        return all(given is None for given in (plan.executor, plan.part, plan.store, self[1]))
 
     def check(self, adaptive: bool) -> None:
-        """Refuse what is no executor, and arguments that exclude each other."""
-        if self.executor is not None:
-            require_executor(self.executor)
-        for name in ("part", "store", "replicates"):
-            if getattr(self, name) is not None and adaptive:
+        """Refuse arguments that exclude each other."""
+        given = {name: getattr(self.plan, name) for name in ("executor", "part", "store")}
+        for name, value in {**given, "executor": None, "replicates": self.replicates}.items():
+            if value is not None and adaptive:
                 raise ArgumentError(
                     f"{name}: given with tolerance=, which does not fix the number of replicates"
                 )
-        if self.replicates is not None:
-            for name in ("executor", "part", "store"):
-                if getattr(self, name) is not None:
-                    raise ArgumentError(
-                        f"{name}: given with replicates=, so that none are drawn; leave one out"
-                    )
+        for name, value in given.items():
+            if value is not None and self.replicates is not None:
+                raise ArgumentError(
+                    f"{name}: given with replicates=, so that none are drawn; leave one out"
+                )
 
 
 def block_size(n: int, multiple: int = 1) -> int:
@@ -145,7 +141,6 @@ def drawn(
     report: Report | None,
     first: int = 0,
     multiple: int = 1,
-    n_threads: int | None = None,
 ) -> Replicates:
     """Return replicates `first` to `first` + n - 1 of a call, or those of a part.
 
@@ -169,8 +164,6 @@ def drawn(
     first : int, default 0
     multiple : int, default 1
         The sizes of blocks are multiples of this number.
-    n_threads : int, optional
-        The number of threads of this process, if it has no executor.
     """
     if how.replicates is not None:
         given_replicates(how.replicates, n, seed, call)
@@ -179,12 +172,14 @@ def drawn(
     size = block_size(n, multiple)
     digest = call()
     block = _Block(work, first, n, size, seed, digest)
-    here = nullcontext() if how.executor is not None else threads(resolve_threads(n_threads))
-    if how.executor is None and how.store is None:
-        rows = part_of(how.part, n)
+    plan = how.plan
+    workers = resolve_threads(plan.n_threads)
+    here = nullcontext() if plan.executor is not None else threads(workers)
+    if plan.executor is None and plan.store is None:
+        rows = part_of(plan.part, n)
         with here:
             return block.rows(rows.start, rows.stop)
-    units = part_of(how.part, -(-n // size))
+    units = part_of(plan.part, -(-n // size))
 
     def join(done: dict[int, Replicates]) -> Replicates:
         one, *more = done.values()
@@ -196,8 +191,8 @@ def drawn(
 
     with here:
         return gathered(
-            block, units, join, executor=how.executor,
-            store=store_of(how.store, how.rng, lambda: digest, -(-n // size)),
+            block, units, join, executor=plan.executor,
+            store=store_of(plan.store, how.rng, lambda: digest, -(-n // size)),
             progress=False if report is None else blocks_done,
             label="replicates", name="blocks of replicates",
         )  # fmt: skip

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,7 +28,7 @@ from fermiac.errors import (
 )
 from fermiac.random.stream import Stream
 from fermiac.results.result import Finding
-from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
+from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import Budget, RunLoop, run_and_warn
 from fermiac.runs.parts import computed
@@ -379,8 +378,6 @@ class _SmcLoop(RunLoop[AbcSample]):
             self._verify(self.checkpoint)
 
     def _verify(self, checkpoint: RunCheckpoint) -> None:
-        if not checkpoint.checkpoint.verify:
-            return
         work = self._simulations_of_round()
         for address in range(self._address):
             theta, summaries = work(address)
@@ -465,7 +462,6 @@ def abc_smc(
     max_simulations: int | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> AbcSample:
     r"""Infer parameters of a simulator by sequential approximate Bayesian computation [1]_ [2]_.
@@ -507,10 +503,8 @@ def abc_smc(
         The names of the parameters; by default those of the prior.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file in which the run is saved, and from which it is resumed; see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
 
     Returns
     -------
@@ -583,7 +577,7 @@ def abc_smc(
     >>> bool(abs(e.mean - 0.989) < 5 * e.stderr), s.epsilon < 0.5
     (True, True)
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start = time.perf_counter()
     if not callable(simulate):
         raise ArgumentError(f"simulate: {shown(simulate)} given; a function is needed")
@@ -608,7 +602,7 @@ def abc_smc(
     sizes = scale_of(scale, target.size)
     settings["scale"] = sizes if isinstance(sizes, str) else sizes.tolist()
     known = labels(names_of(names, params), law.dim, "parameter")
-    kept = None if checkpoint is None else RunCheckpoint(checkpoint, _KIND)
+    kept = RunCheckpoint.of(where, _KIND)
     key = kept.key(rng) if kept is not None else key_of(rng)
     if kept is not None:
         kept.begin({
