@@ -163,7 +163,8 @@ def segments(n_chains: int) -> tuple[tuple[int, ...], ...]:
         before = evaluated
 
     fm.mcmc.sample(
-        slopes, 20, True, n_chains=n_chains, rng=0, check=False, plan=fm.Plan(executor=fm.executor.Sharded(Here(n_chains, note), rows=1), progress=False),
+        slopes, 20, True, n_chains=n_chains, rng=0, check=False,
+        plan=fm.Plan(executor=fm.executor.Sharded(Here(n_chains, note), rows=1), progress=False),
     )  # fmt: skip
     # The last sections of the chains before a barrier may have others before them.
     parts = [ends[end] for end in sorted(ends)]
@@ -350,7 +351,8 @@ def check_dask() -> Iterator[str]:
             shards = fm.executor.Sharded(client, rows=rows)
             start, used = time.perf_counter(), time.process_time()
             fm.importance.expect(
-                sleeps, law, n=n_shards_ * rows, method="mc", rng=0, plan=fm.Plan(executor=shards, progress=False), check=False,
+                sleeps, law, n=n_shards_ * rows, method="mc", rng=0, check=False,
+                plan=fm.Plan(executor=shards, progress=False),
             )  # fmt: skip
             taken = time.perf_counter() - start
             per_task = (time.process_time() - used) / n_shards_
@@ -384,8 +386,8 @@ def check_pooled() -> Iterator[str]:
         here = fm.mcmc.sample(slopes, 20, True, plan=fm.Plan(progress=False), **given)
         for name, shards in (("points", "points"), ("from barrier to barrier", "whole")):
             fm.mcmc.sample(  # the workers import what they need
-                slopes, 20, True, plan=fm.Plan(executor=client, progress=False), shards=shards, n_chains=4,
-                n_warmup=0, n_draws=2, rng=0, check=False,
+                slopes, 20, True, shards=shards, n_chains=4, n_warmup=0, n_draws=2, rng=0,
+                check=False, plan=fm.Plan(executor=client, progress=False),
             )  # fmt: skip
             start = time.perf_counter()
             there = fm.mcmc.sample(
@@ -416,8 +418,7 @@ def check_batches() -> Iterator[str]:
 
     prior = fm.distributions.Uniform(np.full(10, -10.0), np.full(10, 10.0))
     given: dict[str, Any] = {
-        "n_live": 200, "sampler": "slice", "max_evals": 30_000, "rng": 0, "progress": False,
-        "check": False,
+        "n_live": 200, "sampler": "slice", "max_evals": 30_000, "rng": 0, "check": False,
     }  # fmt: skip
     barriers: list[int] = []
     sends = Dispatch.__call__
@@ -434,6 +435,7 @@ def check_batches() -> Iterator[str]:
         unittest.mock.patch.object(Dispatch, "__call__", counted),
         distributed.LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=":0") as made,
         distributed.Client(made) as client,
+        fm.Plan(progress=False),
     ):
         warnings.simplefilter("ignore")
         here = fm.nested.sample(bowl, prior, **given)

@@ -124,8 +124,9 @@ def test_the_longest_times_are_no_panic() -> None:
         bowl = fm.targets.rosenbrock(1, 2)
         flat = fm.distributions.Product([fm.distributions.Uniform(-1.0, 1.0)] * 2)
         for seconds in (1e19, 1e300):
-            fm.nested.sample(bowl, flat, n_live=20, max_evals=200, plan=fm.Plan(max_time=seconds), rng=0)
-            fm.mcmc.sample(bowl, n_chains=1, n_draws=5, n_warmup=5, plan=fm.Plan(max_time=seconds), rng=0)
+            long = fm.Plan(max_time=seconds)
+            fm.nested.sample(bowl, flat, n_live=20, max_evals=200, plan=long, rng=0)
+            fm.mcmc.sample(bowl, n_chains=1, n_draws=5, n_warmup=5, plan=long, rng=0)
         print("end")
         """)
     )

@@ -28,7 +28,8 @@ INTERRUPTED = """
     signal.signal(signal.SIGINT, heard)
     try:
         fm.importance.expect(
-            f, law, n=10**11, rng=0, plan=fm.Plan(n_threads={threads}, progress=report), method={method!r}
+            f, law, n=10**11, rng=0, method={method!r},
+            plan=fm.Plan(n_threads={threads}, progress=report),
         )
     except KeyboardInterrupt as error:
         after = len(events) - 1 - events.index("heard")

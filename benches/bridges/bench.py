@@ -38,11 +38,11 @@ Run = tuple[dict[str, Any], float]
 
 def _of_fermiac(n_warmup: int | None) -> Callable[[Any, int, int], Run]:
     def run(model: Any, n_draws: int, seed: int) -> Run:
-        from fermiac import mcmc
+        import fermiac as fm
 
         target = _target(model)
         start = time.process_time()
-        s = mcmc.sample(
+        s = fm.mcmc.sample(
             target,
             n_chains=N_CHAINS,
             n_warmup=n_warmup,

@@ -24,9 +24,14 @@ def _arviz(x: Array) -> Any:
     return base.array_stats.psislw(-x, axis=0)
 
 
+def _one_thread(x: Array) -> Any:
+    with fm.Plan(n_threads=1):
+        return fm.diagnostics.psis(x)
+
+
 METHODS: dict[str, Callable[[Array], Any]] = {
     "fermiac": lambda x: fm.diagnostics.psis(x),
-    "fermiac_1_thread": lambda x: on_threads(1, fm.diagnostics.psis, x),
+    "fermiac_1_thread": _one_thread,
     "arviz_stats": _arviz,
 }
 
@@ -56,14 +61,8 @@ def _chains(size: str, speed: str) -> Array:
 def _convergence(x: Array, n_threads: int | None = None) -> Array:
     """Return R-hat, bulk and tail ESS, and the standard error of the mean of each quantity."""
     call = fm.diagnostics
-    return np.stack(
-        [
-            on_threads(n_threads, call.rhat, x),
-            on_threads(n_threads, call.ess, x),
-            on_threads(n_threads, call.ess, x, kind="tail"),
-            on_threads(n_threads, call.mcse, x),
-        ]
-    )
+    with fm.Plan(n_threads=n_threads):
+        return np.stack([call.rhat(x), call.ess(x), call.ess(x, kind="tail"), call.mcse(x)])
 
 
 def _convergence_arviz(x: Array) -> Array:

@@ -73,8 +73,8 @@ def _ours(kernel: Any, n_warmup: int | None = None) -> Callable[[Many, int], dic
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             s = fm.mcmc.sample(
                 problem.pair, problem.dim, True, kernel=kernel, n_chains=CHAINS, n_warmup=n_warmup,
-                n_draws=DRAWS, keep_gradients=False, rng=seed, plan=fm.Plan(n_threads=1, progress=False),
-                check=False, check_gradient=False,
+                n_draws=DRAWS, keep_gradients=False, rng=seed, check=False, check_gradient=False,
+                plan=fm.Plan(n_threads=1, progress=False),
             )  # fmt: skip
         cpu = time.process_time() - start
         per_draw = float(s.stats["n_steps"].mean())
@@ -177,7 +177,8 @@ def _calibrated(target: Any, exact: Any) -> list[float]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.FermiacWarning)
             s = fm.mcmc.sample(
-                target, kernel="chees", n_chains=CHAINS, n_draws=20, rng=seed, plan=fm.Plan(n_threads=1, progress=False),
+                target, kernel="chees", n_chains=CHAINS, n_draws=20, rng=seed,
+                plan=fm.Plan(n_threads=1, progress=False),
             )  # fmt: skip
             got = s.expect(lambda x: np.hstack([x, x**2]))
         pulls.append((got.mean - exact) / got.stderr)

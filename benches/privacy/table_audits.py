@@ -56,15 +56,11 @@ def _one_run(method: str, two_sided: bool) -> Method:
 
 def _scores(direction: str) -> Method:
     def bound(members: Array, others: Array, seed: int) -> float:
-        return on_threads(
-            1,
-            fm.privacy.audit_scores,
-            members,
-            others,
-            delta=DELTA,
-            alpha=ALPHA,
-            direction=direction,
-        ).epsilon_lower
+        with fm.Plan(n_threads=1):
+            audit = fm.privacy.audit_scores(
+                members, others, delta=DELTA, alpha=ALPHA, direction=direction
+            )
+        return audit.epsilon_lower
 
     return bound
 
@@ -84,9 +80,9 @@ def _one_threshold(members: Array, others: Array, seed: int) -> float:
 
 
 def _ranks(members: Array, others: Array, seed: int) -> float:
-    return on_threads(
-        1, fm.privacy.audit_ranks, members, others, delta=DELTA, alpha=ALPHA, rng=seed
-    ).epsilon_lower
+    with fm.Plan(n_threads=1):
+        audit = fm.privacy.audit_ranks(members, others, delta=DELTA, alpha=ALPHA, rng=seed)
+    return audit.epsilon_lower
 
 
 def _jax(method: str, **keywords: object) -> Method:

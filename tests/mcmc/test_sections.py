@@ -242,7 +242,8 @@ def test_draws_after_a_short_time(threads: Any, monkeypatch: pytest.MonkeyPatch)
     slow.n = 0
     with pytest.raises(KeyboardInterrupt) as caught:
         fm.mcmc.sample(
-            slow, 2, lambda x: -x, n_chains=4, n_warmup=20, n_draws=160, rng=0, plan=fm.Plan(executor=threads, progress=stops),
+            slow, 2, lambda x: -x, n_chains=4, n_warmup=20, n_draws=160, rng=0,
+            plan=fm.Plan(executor=threads, progress=stops),
         )  # fmt: skip
     assert len({*seen}) > 5
     partial = caught.value.partial_result  # type: ignore[attr-defined]

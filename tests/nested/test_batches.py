@@ -305,8 +305,8 @@ def test_runs_that_are_resumed(there: bool, threads: Executor, tmp_path: Path) -
     for share in (0.3, 0.5, 0.7):
         with pytest.raises(KeyboardInterrupt) as caught:
             run(
-                slow, plan=fm.Plan(executor=shards, progress=interrupts(share * local.n_evals)), checkpoint=path,
-                **how,
+                slow, checkpoint=path, **how,
+                plan=fm.Plan(executor=shards, progress=interrupts(share * local.n_evals)),
             )  # fmt: skip
         partial = caught.value.partial_result  # type: ignore[attr-defined]
         assert partial.status == "interrupted"

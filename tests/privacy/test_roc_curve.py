@@ -10,6 +10,7 @@ from attacks import tied
 from numpy.typing import NDArray
 from scipy import stats
 
+import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.privacy import roc
 

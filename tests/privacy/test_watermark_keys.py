@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.privacy.test_watermark import KINDS, Array, Key, watermarked
 
+import fermiac as fm
 from fermiac.errors import ArgumentError
 from fermiac.privacy import ExponentialKey, InverseTransformKey, detect_watermark
 

@@ -148,5 +148,5 @@ def test_the_same_bits_on_workers(more: dict[str, Any]) -> None:
                 np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
             assert there.n_evals == local.n_evals
         assert fm.resample.jackknife(x, plan=pool).values.shape == x.shape
-    with pytest.raises(ArgumentError, match="executor: 3 given"):
+    with pytest.raises(ArgumentError, match="plan: 3 given"):
         fm.resample.jackknife(x, plan=3)

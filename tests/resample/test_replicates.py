@@ -155,7 +155,8 @@ def spread(b):
 x = fm.random.Stream(7).exponential(30)
 r = fm.resample.bootstrap(x, spread, n_resamples=200, rng=0, plan=fm.Plan(store=sys.argv[1]))
 a = (x, x[:9] * 2)
-p = fm.resample.permutation_test(a, exact=False, n_resamples=200, rng=0, plan=fm.Plan(store=sys.argv[2]))
+kept = fm.Plan(store=sys.argv[2])
+p = fm.resample.permutation_test(a, exact=False, n_resamples=200, rng=0, plan=kept)
 print(r.upper, p.pvalue)
 """
 

@@ -108,7 +108,7 @@ def test_sieves_hold(phi: float) -> None:
         common: dict[str, Any] = {
             "n_resamples": 199,
             "rng": key,
-            "plan": fm.Plan(plan=fm.Plan(n_threads=1)),
+            "plan": fm.Plan(n_threads=1),
         }
         r = quietly(x, "mean", scheme="series", **common)
         assert (r.scheme, r.method) == ("sieve", "studentised")
@@ -197,7 +197,7 @@ def test_studentised_blocks_hold_better() -> None:
                 scheme="stationary",
                 n_resamples=299,
                 rng=key,
-                plan=fm.Plan(plan=fm.Plan(n_threads=1)),
+                plan=fm.Plan(n_threads=1),
                 method=method,
             )
             held[method] += r.lower <= np.sqrt(1 / 0.51) <= r.upper

@@ -235,7 +235,8 @@ def test_a_fork_has_no_runs_to_wait_for() -> None:
             pass
         law = fm.distributions.Normal()
         run = fm.importance.start(
-            "expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0, plan=fm.Plan(progress=held)
+            "expect", fm.targets.powers(2), law, n=10**12, method="mc", rng=0,
+            plan=fm.Plan(progress=held),
         )
         run._lock.acquire()
         child = os.fork()

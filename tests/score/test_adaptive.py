@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from score_flow_help import HIGH, LOW, Single, exact_a, model_a, probe_points
 
+import fermiac as fm
 from fermiac.errors import ArgumentError, NumericalError, TargetError
 from fermiac.score import Adaptive, Model
 from fermiac.score.adaptive import integrate_adaptive

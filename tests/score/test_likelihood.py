@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from score_flow_help import Mixture, Single, exact_a, model_a
 
+import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import Gaussian, Likelihood, log_likelihood
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from score_networks import DIM, MEAN, VARIANCE, denoised, noisy, score
 
+import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score import ScoreModel, integrate, karras
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import fermiac as fm
+
+FIELDS = [field.name for field in fields(fm.Plan)]
 
 
 def on_threads(n_threads: int, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Return the value of a call that takes its number of threads from the context."""
     with fm.Plan(n_threads=n_threads):
         return call(*args, **kwargs)
+
+
+def planned(**given: Any) -> dict[str, Any]:
+    """Return keywords of a call, with those that are fields of a plan put into its plan."""
+    own = {name: given.pop(name) for name in FIELDS if name in given}
+    return {**given, "plan": fm.Plan(**own)} if own else given

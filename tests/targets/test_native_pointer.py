@@ -558,7 +558,8 @@ def test_ctrl_c_gives_the_partial_result(threads: int) -> None:
                 ready.append(print("ready", flush=True))
         try:
             fm.importance.expect(
-                f, law, n=10**12, method="mc", rng=0, plan=fm.Plan(n_threads={threads}, progress=report)
+                f, law, n=10**12, method="mc", rng=0,
+                plan=fm.Plan(n_threads={threads}, progress=report),
             )
         except KeyboardInterrupt as error:
             e = error.partial_result

@@ -273,8 +273,8 @@ def test_divergence_says_where_and_keeps_what_was() -> None:
         for n_threads in (1, 2):
             with pytest.raises(DivergedError, match="node 11") as info:
                 optimize(
-                    form, ring(30), n_steps=10**5, n_tokens=6, dim=1, plan=fm.Plan(n_threads=n_threads),
-                    record_every=1,
+                    form, ring(30), n_steps=10**5, n_tokens=6, dim=1, record_every=1,
+                    plan=fm.Plan(n_threads=n_threads),
                 )  # fmt: skip
             error = info.value
             partial: Any = error.partial_result

@@ -409,8 +409,8 @@ class _SectionsInStore(Sections):
             given = require_executor(executor)
             self._engine = engine_of(given.executor)
             self._dispatch = Dispatch(
-                self._engine, given._sharding, self._keeping, lambda _: self.tick(), "blocks of chains",
-                whole=True,
+                self._engine, given._sharding, self._keeping, lambda _: self.tick(),
+                "blocks of chains", whole=True,
             )  # fmt: skip
 
     def close(self) -> None:

@@ -177,11 +177,12 @@ class _Counts:
 def exceedances(draws: Draws, arguments: tuple[Any, ...]) -> Any:
     """Return the counts of all permutations for many columns; see `_core.resample_exceedances`."""
     n, how = draws.n, draws.how
-    for name in ("part", "store", "replicates"):
-        if getattr(how, name) is not None:
+    kept = {"part": how.plan.part, "store": how.plan.store, "replicates": how.replicates}
+    for name, given in kept.items():
+        if given is not None:
             raise ArgumentError(
                 f"{name}: given with several columns, adjust= or a studentised mean of signs; "
-                "their permutations are counted and not kept, and executor= divides them"
+                "their permutations are counted and not kept, and an executor divides them"
             )
     if how.plan.executor is None:
         own = (0, n, draws.key, draws.workers, draws.report)
