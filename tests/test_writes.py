@@ -175,7 +175,7 @@ def _public_functions() -> set[str]:
                     where = domain
                 what = inner.__qualname__.removesuffix(".__init__")
                 for parameter in inspect.signature(inner).parameters.values():
-                    if parameter.name not in ("progress", "return") and _takes_functions(
+                    if parameter.name not in ("plan", "return") and _takes_functions(
                         parameter.annotation, names
                     ):
                         found.add(f"{where}.{what}.{parameter.name}")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import worker_targets
 from executor_help import spawned
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, TargetError
@@ -165,7 +166,7 @@ def test_an_interrupted_call_has_the_blocks_so_far(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_cut_is_refused(given: dict[str, Any], match: str) -> None:
     with pytest.raises(ArgumentError, match=match):
-        expect(**given)
+        expect(**planned(**given))
 
 
 def test_other_targets_laws_and_parts_are_refused(tmp_path: Path) -> None:

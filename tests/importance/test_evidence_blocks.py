@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import worker_targets
 from executor_help import spawned
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
@@ -159,7 +160,7 @@ def test_parts_have_independent_errors_that_hold() -> None:
 )
 def test_what_cannot_be_cut_is_refused(given: dict[str, Any], match: str) -> None:
     with pytest.raises(ArgumentError, match=match):
-        evidence(**given)
+        evidence(**planned(**given))
 
 
 def test_other_targets_laws_and_parts_are_refused(tmp_path: Path) -> None:

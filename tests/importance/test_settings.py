@@ -13,6 +13,7 @@ from evidence_targets import (
     wide,
 )
 from numpy.typing import NDArray
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
@@ -74,7 +75,7 @@ def f(x: Array) -> Array:
 )
 def test_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message.replace("(", r"\(").replace("?", r"\?")):
-        fm.importance.expect(f, LAW, **{"n": 1_000, "rng": 0, **arguments})
+        fm.importance.expect(f, LAW, **planned(**{"n": 1_000, "rng": 0, **arguments}))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def gaussian() -> Any:
 
 
 def sample(target: Any = None, **more: Any) -> fm.mcmc.Chains:
-    given = {"kernel": "chees", "n_chains": 128, "n_draws": 30, "rng": 2, "progress": False} | more
+    given = {"kernel": "chees", "n_chains": 128, "n_draws": 30, "rng": 2} | more
     return fm.mcmc.sample(gaussian() if target is None else target, **given)
 
 

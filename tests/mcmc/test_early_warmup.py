@@ -28,7 +28,7 @@ def pair(x: Any) -> tuple[Any, Any]:
 def sample(target: Any = None, **keywords: Any) -> fm.mcmc.Chains:
     if target is None:
         target = fm.targets.gaussian(np.zeros(DIM), np.diag(SD**-2.0))
-    keywords = {"n_draws": 300, "rng": 4, "progress": False} | keywords
+    keywords = {"n_draws": 300, "rng": 4} | keywords
     return fm.mcmc.sample(target, **keywords)
 
 

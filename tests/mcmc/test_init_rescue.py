@@ -57,7 +57,7 @@ def arma(x: Array) -> tuple[Array, Array]:
 
 
 def sample(**keywords: Any) -> fm.mcmc.Chains:
-    keywords = {"names": NAMES, "progress": False, "check": False, "n_draws": 500} | keywords
+    keywords = {"names": NAMES, "check": False, "n_draws": 500} | keywords
     return fm.mcmc.sample(arma, 4, True, **keywords)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import nested_targets as targets
 import numpy as np
 import pytest
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning, FermiacWarning
@@ -141,7 +142,7 @@ def test_warnings_are_about_all_chains() -> None:
 )
 def test_hostile_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        run(**given)
+        run(**planned(**given))
 
 
 def test_parts_that_do_not_fit() -> None:

@@ -16,6 +16,7 @@ from clock import until
 from forms import DENSITIES, DIM, MEAN, SD, builtin_density, formula, python_density
 from mcmc_help import LAW, assert_same, driver, run
 from numpy.typing import NDArray
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import (
@@ -426,7 +427,7 @@ def test_workers_of_an_executor() -> None:
 )
 def test_arguments_are_checked(more: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        run(**more)
+        run(**planned(**more))
 
 
 def test_kernels_that_need_a_gradient_say_so() -> None:

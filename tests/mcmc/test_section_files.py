@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from clock import some_moment, until
 from mcmc_help import assert_same
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError
@@ -66,12 +67,13 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def test_a_store_is_filled_by_any_process(tmp_path: Path, threads: Any) -> None:
     whole = run(keep_warmup=True)
     assert whole.settings["n_warmup"] < 1000  # all chains decide where the warm-up ends
-    given = {"keep_warmup": True, "store": tmp_path}
+    how = {"keep_warmup": True}
+    given = {**how, "plan": fm.Plan(store=tmp_path)}
     check(run(**given), whole)
     first = files(tmp_path)
     assert len(first) > 5 * 5
     check(run(**given), whole)
-    check(run(**given, plan=threads), whole)
+    check(run(**how, plan=fm.Plan(executor=threads, store=tmp_path)), whole)
     assert files(tmp_path) == first  # nothing is written again
     check(fm.merge(tmp_path), whole)
     # The content does not depend on the engine, the shards, or what was there.
@@ -84,7 +86,7 @@ def test_a_store_is_filled_by_any_process(tmp_path: Path, threads: Any) -> None:
     for name in gone[::2]:
         (tmp_path / name).unlink()
     left = files(tmp_path)
-    check(run(**given, plan=threads), whole)
+    check(run(**how, plan=fm.Plan(executor=threads, store=tmp_path)), whole)
     now = files(tmp_path)
     assert {name: now[name] for name in left} == left
     assert {name: content(tmp_path / name) for name in contents} == contents
@@ -179,9 +181,9 @@ def test_ctrl_c_keeps_the_finished_sections(tmp_path: Path) -> None:
 
     for executor in (None, ThreadPoolExecutor(2)):
         store = tmp_path / str(executor is None)
-        given = {"rng": 1, "keep_warmup": True, "store": store}
+        given = {"rng": 1, "keep_warmup": True}
         with pytest.raises(KeyboardInterrupt) as caught:
-            run(slower, **given, plan=fm.Plan(executor=executor, progress=stops))
+            run(slower, **given, plan=fm.Plan(executor=executor, store=store, progress=stops))
         partial = caught.value.partial_result  # type: ignore[attr-defined]
         assert partial.status == "interrupted"
         made = partial.warmup_draws.shape[1]
@@ -193,7 +195,7 @@ def test_ctrl_c_keeps_the_finished_sections(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"5 chains have come to transition.* of 1060"):
             fm.merge(store)
         left = files(store)
-        assert_same(run(slower, **given), whole)
+        assert_same(run(slower, **given, plan=fm.Plan(store=store)), whole)
         assert {name: at for name, at in files(store).items() if name in left} == left
         if executor is not None:
             executor.shutdown()
@@ -226,7 +228,7 @@ def slower(x: Any) -> Any:
 )
 def test_refused(more: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=words):
-        run(**{"store": tmp_path / "x", **more})
+        run(**planned(**{"store": tmp_path / "x", **more}))
     assert not (tmp_path / "x").exists()
 
 
@@ -244,7 +246,8 @@ def test_a_kernel_in_python_is_refused(tmp_path: Path) -> None:
 
 def test_files_of_other_calls_and_damaged_ones(tmp_path: Path) -> None:
     law = fm.distributions.Normal([0.0, 1.0])
-    given: dict[str, Any] = {"n_warmup": 50, "n_draws": 40, "rng": 1, "store": tmp_path}
+    given: dict[str, Any] = {"n_warmup": 50, "n_draws": 40, "rng": 1}
+    given["plan"] = fm.Plan(store=tmp_path)
     fm.mcmc.sample(law, **given)
     for other in ({"rng": 2}, {"n_draws": 41}, {"kernel": "mala"}):
         with pytest.raises(CheckpointError, match="belongs to another call"):

@@ -11,6 +11,7 @@ import pytest
 from benches.nested.problem import Problem
 from benches.nested.problems import problem
 from numpy.typing import NDArray
+from plans import planned
 from scipy import special, stats
 
 import fermiac as fm
@@ -32,7 +33,7 @@ def box(dim: int, low: float = 0.0, high: float = 1.0) -> Any:
 
 def runs_of(f: Callable[[Array], Any], prior: Any, n: int = N_SEEDS, **how: Any) -> Runs:
     return [
-        fm.nested.sample(f, prior, **{"n_live": 100, "n_threads": 1, **how}, rng=seed)
+        fm.nested.sample(f, prior, **planned(**{"n_live": 100, "n_threads": 1, **how}), rng=seed)
         for seed in range(n)
     ]
 
@@ -325,7 +326,7 @@ def test_limits(limit: dict[str, Any], what: str) -> None:
     with pytest.warns(
         ConvergenceWarning, match=rf"ended by {what}.* before it had converged"
     ) as caught:
-        r = fm.nested.sample(p.values, p.prior, rng=0, n_live=100, **limit)
+        r = fm.nested.sample(p.values, p.prior, rng=0, n_live=100, **planned(**limit))
     assert len(caught) == 1
     assert r.status == "stopped"
     assert not r.converged

@@ -103,7 +103,7 @@ SLOW = ("modes", "auto")
 @pytest.mark.parametrize("name", CASES)
 def test_bits(name: str, threads: Executor, seen: Seen) -> None:
     how = CASES[name]
-    local = run(n_threads=1, **how)
+    local = run(plan=fm.Plan(n_threads=1), **how)
     size = int(how.get("batch", how.get("n_live", 60) // 8))
     for n_shards in (None, 3) if name in SLOW else (None, 1, 3, 16):
         rows = None if n_shards is None else -(-size // n_shards)
@@ -131,7 +131,7 @@ def test_one_barrier_a_batch(threads: Executor, seen: Seen) -> None:
         return formula(x)
 
     how = {"sampler": fm.nested.Slice(importance=False), "batch": 20}
-    local = run(f, n_threads=1, **how)
+    local = run(f, plan=fm.Plan(n_threads=1), **how)
     n_steps, n_batches = len(calls), int(np.isfinite(local.trace["n_moves"]).sum())
     assert n_steps > 15 * n_batches
     calls.clear()
@@ -149,7 +149,7 @@ def test_processes(processes: Executor, seen: Seen) -> None:
     def closure(x: Array) -> Any:
         return formula(x)
 
-    made = {"executor": processes, "target_factory": "forms:python_density"}
+    made = {"plan": processes, "target_factory": "forms:python_density"}
     assert_same(local, run(closure, shards="whole", **made, **how))
     how = {"sampler": fm.nested.Galilean(n_steps=6), "gradient": "finite", "batch": 20}
     assert_same(run(**how), run(**how, **made, shards="whole"))
@@ -362,8 +362,9 @@ def test_the_end_by_time(threads: Executor) -> None:
     assert (part.status, part.converged) == ("stopped", False)
     assert part.n_draws >= 60
     # Without an executor they are equal.
-    how: dict[str, Any] = {"sampler": "slice", "max_time": 60.0}
-    assert_same(run(**how), run(plan=threads, **how))
+    how: dict[str, Any] = {"sampler": "slice"}
+    limited = fm.Plan(max_time=60.0)
+    assert_same(run(plan=limited, **how), run(plan=threads, **how))
 
 
 class Own(Exception):
@@ -397,7 +398,7 @@ def test_errors_of_the_likelihood(threads: Executor, tmp_path: Path) -> None:
     assert_same(local, there)
     assert local.warnings == there.warnings  # with the number of these points
     # Chains that find no other point end the run, as they do here.
-    for more in ({}, {"executor": threads}):
+    for more in ({}, {"plan": threads}):
         with pytest.raises(fm.errors.NumericalError, match="found no other point") as stuck:
             run(Forgets(), sampler="slice", **more)
         assert stuck.value.partial_result.n_draws >= 60  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nested_gauss import EXACT, LAW, PRIOR, assert_same_run
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning
@@ -212,7 +213,7 @@ def test_results_without_a_run(tmp_path: Path) -> None:
 )
 def test_arguments_are_checked(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        run().extend(**given)
+        run().extend(**planned(**given))
 
 
 @pytest.mark.parametrize("sampler", ["slice", "unif"])

@@ -37,7 +37,7 @@ def named(how: dict[str, Any]) -> str:
 
 @cache
 def reference(index: int) -> fm.nested.NestedResult:
-    return run(n_threads=1, **SAMPLERS[index])
+    return run(plan=fm.Plan(n_threads=1), **SAMPLERS[index])
 
 
 each_sampler = pytest.mark.parametrize("index", range(len(SAMPLERS)), ids=map(named, SAMPLERS))
@@ -92,7 +92,8 @@ def test_every_number_of_threads(index: int, thread_counts: tuple[int, ...]) -> 
     """With batches large enough to be split, and few enough points for uneven shares."""
     for make in (forms.builtin_density, native_density, lambda: formula):
         runs = [
-            run(make(), n_threads=n, **{"n_live": 230, **SAMPLERS[index]}) for n in thread_counts
+            run(make(), plan=fm.Plan(n_threads=n), **{"n_live": 230, **SAMPLERS[index]})
+            for n in thread_counts
         ]
         for other in runs[1:]:
             assert_same(runs[0], other)
@@ -108,7 +109,7 @@ def corners(u: Array) -> Array:
 @each_sampler
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_every_form_of_a_prior(index: int, n_threads: int) -> None:
-    how = {**SAMPLERS[index], "n_threads": n_threads}
+    how = {**SAMPLERS[index], "plan": fm.Plan(n_threads=n_threads)}
     ours = fm.distributions.Uniform(-8.0, 10.0)
     for prior in (corners, [ours] * DIM, lambda u: corners(u).tolist()):
         assert_same(reference(index), run(prior=prior, dim=DIM, **how))
@@ -159,7 +160,7 @@ def test_native_blobs(index: int) -> None:
     how = SAMPLERS[index]
     expected = run(with_blobs, blobs=2, **how)
     for n_threads in (1, 3):
-        got = run(native_with_blobs(), blobs=["a", "b"], n_threads=n_threads, **how)
+        got = run(native_with_blobs(), blobs=["a", "b"], plan=fm.Plan(n_threads=n_threads), **how)
         assert_same(expected, got)
 
 
@@ -193,7 +194,7 @@ def test_likelihoods_that_workers_make(pool: Executor) -> None:
     def closure(x: Array) -> Any:
         return formula(x)
 
-    given: dict[str, Any] = {"executor": pool, "sampler": "slice"}
+    given: dict[str, Any] = {"plan": pool, "sampler": "slice"}
     assert_same(reference(2), run(closure, target_factory="forms:python_density", **given))
 
 

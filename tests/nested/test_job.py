@@ -9,6 +9,7 @@ import pytest
 from forms import native_density, native_moments
 from nested_runs import PRIOR, run
 from numpy.typing import NDArray
+from plans import planned
 from scipy import stats
 
 import fermiac as fm
@@ -77,7 +78,7 @@ Array = NDArray[np.float64]
 def test_arguments(how: dict[str, Any], message: str) -> None:
     given = {k: v() if k == "f" else v for k, v in how.items()}
     with pytest.raises(ArgumentError, match=message):
-        run(**given)
+        run(**planned(**given))
 
 
 def test_ways_to_name_axes() -> None:

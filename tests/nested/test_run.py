@@ -74,7 +74,7 @@ def test_limits_that_are_raised(tmp_path: Path, how: dict[str, Any]) -> None:
         assert_same(part, run(**how, **limit))
     assert_same(whole, part)
     # Complete, it is read.
-    assert_same(whole, run(checkpoint=kept, n_threads=3, **how))
+    assert_same(whole, run(checkpoint=kept, plan=fm.Plan(n_threads=3), **how))
 
 
 @each_sampler
@@ -94,7 +94,7 @@ def test_a_run_that_is_saved_after_every_round(
     assert len(written) > 20
     for i in np.linspace(1, len(written) - 1, 9).astype(int):
         store.write(*written[i])
-        assert_same(whole, run(f, checkpoint=kept.path, n_threads=2, **how))
+        assert_same(whole, run(f, checkpoint=kept.path, plan=fm.Plan(n_threads=2), **how))
 
 
 @each_sampler
@@ -158,7 +158,7 @@ def test_exceptions_pass_through(tmp_path: Path, sampler: str, where: str) -> No
         more: dict[str, Any] = {
             "likelihood": {"f": stops},
             "prior": {"prior": lambda u: 18 * u - 8 + 0 * stops(u)[:, None], "dim": DIM},
-            "executor": {"f": stops, "executor": fm.executor.Sharded(pool, rows=10**6)},
+            "executor": {"f": stops, "plan": fm.executor.Sharded(pool, rows=10**6)},
             "blobs": {"f": lambda x: (stops(x), x), "blobs": DIM},
         }[where]
         with pytest.raises(Own) as caught:

@@ -11,6 +11,7 @@ import nested_targets as targets
 import numpy as np
 import pytest
 from clock import until
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning, FermiacWarning
@@ -138,7 +139,7 @@ def test_a_part_is_saved_and_loaded(whole: Any, tmp_path: Path) -> None:
 )
 def test_hostile_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        runs(**given)
+        runs(**planned(**given))
 
 
 def test_a_handle_ends_a_run_in_the_middle() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from attacks import ratios
 from numpy.typing import NDArray
+from plans import planned
 from scipy import stats
 
 import fermiac as fm
@@ -272,7 +273,7 @@ def test_gdp_bound_of_noise_is_nearly_always_zero() -> None:
 def test_bad_arguments_are_refused(given: dict[str, Any], name: str) -> None:
     good: dict[str, Any] = {"tp": 5, "fp": 1, "fn": 1, "tn": 5}
     with pytest.raises(ArgumentError, match=name):
-        epsilon_interval(**(good | given))
+        epsilon_interval(**planned(**(good | given)))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from forms import INTEGRANDS, Make, moments, points
+from plans import planned
 
 from fermiac.errors import ArgumentError, RangeError, TargetError
 from fermiac.privacy import GaussianAnswers, SplitAnswers, Thresholdout
@@ -90,7 +91,7 @@ def test_refusals() -> None:
         {"n_threads": 0},
     ):
         with pytest.raises(ArgumentError, match=next(iter(wrong))):
-            Thresholdout(train, hold, **{"budget": 3, **wrong})
+            Thresholdout(train, hold, **planned(**{"budget": 3, **wrong}))
     with pytest.raises(ArgumentError, match="holdout"):
         Thresholdout(train, hold[:, :1], budget=3)
     with pytest.raises(ArgumentError, match="train"):

@@ -11,6 +11,7 @@ from attacks import counts, deltas
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from plans import planned
 from scipy.special import betaln
 from scipy.stats import norm
 
@@ -287,7 +288,7 @@ def test_plugin() -> None:
 def test_refusals(arguments: dict[str, Any], words: str) -> None:
     given = {"tp": 40, "fp": 10, "fn": 10, "tn": 40} | arguments
     with pytest.raises(fm.errors.ArgumentError, match=words):
-        POSTERIOR(**given)
+        POSTERIOR(**planned(**given))
 
 
 def test_pictures() -> None:

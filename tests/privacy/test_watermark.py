@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
@@ -423,4 +424,4 @@ def test_an_interrupt_leaves_what_was_done() -> None:
 def test_bad_arguments(change: dict[str, Any], message: str) -> None:
     arguments = {"tokens": [1, 2, 3, 4], "key": InverseTransformKey(5, 10, rng=0)} | change
     with pytest.raises(ArgumentError, match=message):
-        detect_watermark(arguments.pop("tokens"), arguments.pop("key"), **arguments)
+        detect_watermark(arguments.pop("tokens"), arguments.pop("key"), **planned(**arguments))

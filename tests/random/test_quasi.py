@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from child_processes import child, output
 from numpy.typing import NDArray
-from plans import on_threads
+from plans import on_threads, planned
 from scipy.stats import qmc
 
 import fermiac as fm
@@ -225,7 +225,7 @@ def test_keys() -> None:
 )
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError) as raised:
-        sobol(**{"n": 4, "dim": 2, **arguments})
+        sobol(**planned(**{"n": 4, "dim": 2, **arguments}))
     assert message in str(raised.value)
 
 

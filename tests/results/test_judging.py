@@ -81,7 +81,7 @@ def test_a_run_on_the_disk_needs_little_memory(
         dim, n_chains, n_draws = (int(given) for given in sys.argv[3:])
         f = fm.targets.gaussian(np.zeros(dim), np.eye(dim))
         given = {"kernel": sys.argv[2], "n_chains": n_chains, "n_warmup": 50, "rng": 0}
-        given |= {"n_threads": 1, "progress": False}
+        given["plan"] = fm.Plan(n_threads=1)
         warnings.simplefilter("ignore")
         fm.mcmc.sample(f, dim, n_draws=500, path=sys.argv[1] + "/a", **given)
         before = peak()

@@ -133,7 +133,7 @@ def test_native_and_torch_targets_are_integrands(tmp_path: Path) -> None:
         whole = expect(f, on_nan="zero")
     assert whole.mean.shape == (2,)
     with ThreadPoolExecutor(1) as threads:
-        for place in ({"checkpoint": tmp_path / "run"}, {"executor": threads}):
+        for place in ({"checkpoint": tmp_path / "run"}, {"plan": threads}):
             with pytest.warns(fm.errors.FermiacWarning):
                 assert same(expect(f, on_nan="zero", **place), whole)
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import worker_targets
 from executor_help import spawned
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import FermiacWarning
@@ -49,7 +50,7 @@ def walkers(**given: Any) -> Any:
 
 
 def rows(**given: Any) -> Any:
-    given = {"part": (0, 1), **given}
+    given = planned(**{"part": (0, 1), **given})
     return fm.score.sample(MODEL, 40, n_steps=5, sigma_range=(0.01, 50.0), rng=1, **given)
 
 
@@ -165,14 +166,14 @@ def likelihoods(**given: Any) -> Any:
 
 
 def transported(**given: Any) -> Any:
-    given = {"part": (0, 1), **given}
+    given = planned(**{"part": (0, 1), **given})
     grid = fm.score.karras(5, 0.02, 10.0)
     return fm.score.integrate(MODEL, 10 * POINTS, grid, "dpmpp_2m_sde", rng=1, **given)
 
 
 def levels(**given: Any) -> Any:
     if "executor" in given:
-        given = {"part": (0, 1), **given}
+        given = planned(**{"part": (0, 1), **given})
     return fm.score.langevin_gibbs(
         MODEL, n_chains=130, n_draws=4, n_warmup=2, n_skip=2, n_denoise=4, levels=[5.0, 1.0, 0.2],
         rng=1, **given,

@@ -46,7 +46,7 @@ def far(summaries: Any, observed: Any) -> Any:
 
 
 def run(**more: Any) -> Any:
-    options: dict[str, Any] = {"rng": 1, "min_acceptance": 0.2, "progress": False, **more}
+    options: dict[str, Any] = {"rng": 1, "min_acceptance": 0.2, **more}
     return abc_smc(simulate, PRIOR, 1.5, options.pop("n_particles", 200), **options)
 
 

@@ -452,7 +452,7 @@ def test_parts_tell_it_once(tmp_path: Path) -> None:
         "densities": lambda more: fm.score.log_likelihood(FAR, np.zeros((40, 1)), **how, **more),
     }
     for name, call in calls.items():
-        for more in ({"part": (0, 2)}, {"store": tmp_path / name}):
+        for more in ({"plan": fm.Plan(part=(0, 2))}, {"plan": fm.Plan(store=tmp_path / name)}):
             with pytest.warns(fm.errors.ConvergenceWarning, match="sigma_range") as told:
                 made: Any = call(more)
             assert len(told) == len(made.warnings) == 1

@@ -19,7 +19,7 @@ WEIGHTS, MEANS = [0.5, 0.3, 0.2], [[0.0, 0.0], [3.0, 1.0], [-2.0, 3.0]]
 VARIANCES = [[0.25, 0.25], [0.36, 0.16], [0.09, 0.64]]
 LEVELS = np.geomspace(10, 0.05, 100)
 #: A network that learns two coordinates in a second or so.
-SMALL: dict[str, Any] = {"width": 64, "learning_rate": 3e-3, "progress": False}
+SMALL: dict[str, Any] = {"width": 64, "learning_rate": 3e-3}
 
 
 @pytest.fixture

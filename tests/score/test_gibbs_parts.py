@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -33,7 +34,7 @@ def same(a: Any, b: Any) -> None:
 
 def test_later_chains_are_those_of_the_whole_call() -> None:
     for more in ({}, {"init": INIT, "sigma0": np.linspace(0.3, 4.0, 20)}):
-        whole = chains(**more)
+        whole = chains(**planned(**more))
         rest = chains(
             n_chains=8, first_chain=12, **{name: given[12:] for name, given in more.items()}
         )
@@ -109,4 +110,4 @@ def test_merged_chains_are_judged() -> None:
 )
 def test_refused(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
-        chains(**more)
+        chains(**planned(**more))

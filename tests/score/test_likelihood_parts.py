@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -81,4 +82,4 @@ def test_parts_of_other_calls_and_missing_ones() -> None:
 )
 def test_refused(x: Any, more: dict[str, Any], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
-        likelihood(x, **more)
+        likelihood(x, **planned(**more))

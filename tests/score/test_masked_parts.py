@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import worker_targets
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
@@ -148,4 +149,4 @@ def test_ctrl_c_keeps_the_finished_blocks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("call", [hitting, unmask])
 def test_refused(call: Any, more: dict[str, Any], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
-        call(**more)
+        call(**planned(**more))

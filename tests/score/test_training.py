@@ -20,7 +20,7 @@ WEIGHTS, MEANS = [0.5, 0.3, 0.2], [[0.0, 0.0], [3.0, 1.0], [-2.0, 3.0]]
 VARIANCES = [[0.25, 0.25], [0.36, 0.16], [0.09, 0.64]]
 LEVELS = np.geomspace(10, 0.05, 100)
 #: A network that learns two coordinates in a second or so.
-SMALL: dict[str, Any] = {"width": 64, "learning_rate": 3e-3, "progress": False}
+SMALL: dict[str, Any] = {"width": 64, "learning_rate": 3e-3}
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_images_keep_their_shape(torch: Any) -> None:
     assert model.event_shape == (1, 4, 4)
     assert model.denoise(data, 1.0).shape == (200, 1, 4, 4)
     # Classifiers take images whether their network does, or a row of numbers.
-    levels, few = [2.0, 1.0, 0.5], {"n_steps": 2, "rng": 0, "progress": False}
+    levels, few = [2.0, 1.0, 0.5], {"n_steps": 2, "rng": 0}
     pixels = torch.nn.Sequential(
         torch.nn.Conv2d(1, 2, 4), torch.nn.Flatten(), torch.nn.Linear(2, 3)
     )
@@ -253,7 +253,7 @@ def test_an_interrupt_keeps_the_network_so_far(torch: Any) -> None:
         if done == 10:
             raise KeyboardInterrupt
 
-    arguments = {"n_steps": 50, "width": 32, "rng": 0, "progress": stop}
+    arguments = {"n_steps": 50, "width": 32, "rng": 0, "plan": fm.Plan(progress=stop)}
     with pytest.raises(KeyboardInterrupt) as caught:
         fm.score.train_score(data, **arguments)
     model = caught.value.partial_result  # type: ignore[attr-defined]
@@ -307,7 +307,7 @@ def test_weights_and_laws_of_levels(torch: Any) -> None:
         ({"validation_fraction": 1.0}, "validation_fraction"),
         ({"device": "nowhere"}, "device"),
         ({"rng": -1}, "rng"),
-        ({"progress": 3}, "progress"),
+        ({"plan": 3}, "plan"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -41,7 +41,7 @@ def network(torch: Any, n_out: int) -> Any:
 
 
 def train(kind: str, torch: Any, **options: Any) -> Any:
-    given: dict[str, Any] = {"n_steps": 12, "batch_size": 16, "rng": 5, "progress": False}
+    given: dict[str, Any] = {"n_steps": 12, "batch_size": 16, "rng": 5}
     given |= options
     if kind == "score":
         return fm.score.train_score(DATA, network(torch, 3), prediction="eps", **given)

@@ -116,7 +116,7 @@ def users_law(c: Given) -> fm.distributions.Law:
 
 LAW = fm.distributions.Normal([0.0, 0.0])
 CUBE = fm.distributions.Uniform([-3.0, -3.0], [3.0, 3.0])
-ONE: dict[str, Any] = {"rng": 1, "n_threads": 1}
+ONE: dict[str, Any] = {"rng": 1, "plan": fm.Plan(n_threads=1)}
 
 
 # Importance sampling.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from executor_help import spawned
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
@@ -122,7 +123,7 @@ def test_later_walkers() -> None:
 )
 def test_what_cannot_be_cut_is_refused(given: dict[str, Any], match: str) -> None:
     with pytest.raises(ArgumentError, match=match):
-        walk(**given)
+        walk(**planned(**given))
 
 
 def test_another_graph_in_the_same_folder_is_refused(tmp_path: Path) -> None:

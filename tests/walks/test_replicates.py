@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from plans import planned
 from token_help import pull, ring
 
 import fermiac as fm
@@ -99,7 +100,7 @@ def test_parts_of_other_calls_and_missing_ones(tmp_path: Any) -> None:
 )
 def test_refused(how: dict[str, Any], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
-        replicated(LOSS, GRAPH, **how)
+        replicated(LOSS, GRAPH, **planned(**how))
 
 
 def test_a_loss_without_values_needs_an_objective() -> None:

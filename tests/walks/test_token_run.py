@@ -69,9 +69,15 @@ def test_an_interrupt_of_code_without_python_leaves_a_state() -> None:
             raise KeyboardInterrupt
 
     loss = fm.walks.Quadratic(*quadratic(9, 3))
-    call: dict[str, Any] = {"graph": ring(9), "n_tokens": 5, "average": True, "n_threads": 2}
+    call: dict[str, Any] = {"graph": ring(9), "n_tokens": 5, "average": True}
     with pytest.raises(KeyboardInterrupt) as info:
-        optimize(loss, n_steps=10**7, plan=fm.Plan(progress=stop), record_every=10**6, **call)
+        optimize(
+            loss,
+            n_steps=10**7,
+            plan=fm.Plan(n_threads=2, progress=stop),
+            record_every=10**6,
+            **call,
+        )
     partial: Any = info.value.partial_result  # type: ignore[attr-defined]
     done = partial.n_steps
     assert 0 < done < 10**7
