@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, TargetError
@@ -220,7 +221,7 @@ def test_wrong_arguments(change: dict[str, Any]) -> None:
     x, y = data(1, 20)
     given = {"fit": nearest, "X": x, "y": y, **change}
     with pytest.raises(ArgumentError):
-        bootstrap_error(given.pop("fit"), given.pop("X"), given.pop("y"), **given)
+        bootstrap_error(given.pop("fit"), given.pop("X"), given.pop("y"), **planned(**given))
 
 
 def test_the_standard_error_is_that_of_data_sets() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
@@ -187,4 +188,4 @@ def test_wrong_arguments(change: dict[str, Any]) -> None:
     given = {"prior": PRIOR, "simulate": simulate, "sample": posterior, **change}
     given = {"n_simulations": 5, **given}
     with pytest.raises(ArgumentError):
-        sbc(**given)
+        sbc(**planned(**given))

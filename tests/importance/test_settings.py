@@ -139,7 +139,7 @@ def test_a_complex_integrand_takes_no_array_of_weights() -> None:
 )
 def test_bad_arguments(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(fm.errors.ArgumentError, match=match):
-        run_evidence(small(), **settings)
+        run_evidence(small(), **planned(**settings))
 
 
 def test_bad_laws_and_targets() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrow_streams import ArrowTable
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError
@@ -200,7 +201,7 @@ def test_the_memory_does_not_grow_with_the_rows() -> None:
 )
 def test_refused(given: dict[str, Any], match: str) -> None:
     with pytest.raises(ArgumentError, match=match):
-        fm.privacy.scan(**{"source": TABLE, **given})
+        fm.privacy.scan(**planned(**{"source": TABLE, **given}))
 
 
 @pytest.mark.parametrize("measure", ["epsilon", "delta", "mu"])

@@ -207,7 +207,7 @@ def test_executors_give_the_bits_of_local_calls() -> None:
         with pytest.raises(TargetError):
             bootstrap(x, lambda b: b.mean(1)[:1], plan=pool, **common)
     assert weighed.replicates.shape == (500,)
-    for more in ({"executor": 3}, {"executor": 3, "statistic": "median"}):
+    for more in ({"plan": 3}, {"plan": 3, "statistic": "median"}):
         with pytest.raises(ArgumentError):
             bootstrap(x, **{"statistic": _spread, **more}, rng=0)  # type: ignore[arg-type]
 

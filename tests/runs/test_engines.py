@@ -25,7 +25,7 @@ import fermiac as fm
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.runs import dispatch, engines, silence, worker
 from fermiac.runs.cutting import n_shards
-from fermiac.runs.dispatch import Dispatch, Plan
+from fermiac.runs.dispatch import Dispatch, Sharding
 from fermiac.runs.engines import engine_of
 
 
@@ -242,11 +242,11 @@ class Growing(Virtual):
 
 
 def dispatched(
-    executor: Executor, n: int, plan: Plan | None = None, align: int = 1, **settings: Any
+    executor: Executor, n: int, plan: Sharding | None = None, align: int = 1, **settings: Any
 ) -> Any:
     """The shards of a range of units, in order."""
     work = Dispatch(
-        engine_of(executor), plan or Plan(), targets.moments, lambda done: None, **settings
+        engine_of(executor), plan or Sharding(), targets.moments, lambda done: None, **settings
     )
     shards = [(a, b) for a, b, _ in work(n, lambda a, b: (a, b), lambda *_: None, align)]
     shards.sort()
@@ -257,14 +257,14 @@ def dispatched(
 
 def test_workers_that_are_not_told_are_found() -> None:
     executor = Virtual(40, 0.02, tells=False)
-    dispatched(executor, 600, Plan(rows=1))
+    dispatched(executor, 600, Sharding(rows=1))
     assert executor.most == 40
     assert executor.widest <= 256
 
 
 def test_workers_that_come_get_work() -> None:
     executor = Growing(1, 0.02, tells=True)
-    dispatched(executor, 400, Plan(rows=2))
+    dispatched(executor, 400, Sharding(rows=2))
     assert executor.most == 8
     assert 10 < executor.n_ended
 
@@ -354,7 +354,7 @@ def test_the_first_shard_is_sent_once_more(monkeypatch: pytest.MonkeyPatch) -> N
     silent = Silent(keeps=3)
     engine = of_parsl(silent, monkeypatch)
     monkeypatch.setattr(silence, "_PATIENCE", 0.3)
-    run = dispatch.Dispatch(engine, Plan(n_workers=2, rows=1), twice, lambda done: None)
+    run = dispatch.Dispatch(engine, Sharding(n_workers=2, rows=1), twice, lambda done: None)
     found = sorted(run(7, ranges, lambda *_: None))
     assert found == [(i, i + 1, (2 * i, 2 * i + 2)) for i in range(7)]
     silent.threads.shutdown()
@@ -391,7 +391,7 @@ def test_a_slow_first_shard_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None
     counted = COUNTED
     engine = of_parsl(counted, monkeypatch)
     ended: list[int] = []
-    run = dispatch.Dispatch(engine, Plan(rows=1, retries=0), slow, ended.append)
+    run = dispatch.Dispatch(engine, Sharding(rows=1, retries=0), slow, ended.append)
     found = list(run(6, ranges, lambda *_: None))
     counted.threads.shutdown()
     assert sorted(found) == [(i, i + 1, i) for i in range(6)]
@@ -430,7 +430,7 @@ def test_a_long_silence_is_warned_of(
             raise KeyboardInterrupt
 
     silent.left = 10**6
-    run = dispatch.Dispatch(engine, Plan(rows=1), np.sum, tick)
+    run = dispatch.Dispatch(engine, Sharding(rows=1), np.sum, tick)
     what = "has had no worker" if not has_workers else r"patience=seconds"
     with pytest.warns(fm.errors.FermiacWarning, match=what) as caught, suppress(KeyboardInterrupt):
         list(run(3, lambda a, b: (np.zeros(b - a),), lambda *_: None))
@@ -439,7 +439,7 @@ def test_a_long_silence_is_warned_of(
     ticks = 0
     monkeypatch.setattr(engine, "n_workers", lambda: 2)
     monkeypatch.setattr(engine, "forgets", lambda: True)
-    patient = Plan(rows=1, patience=1e3 if kind == "parsl" else None)
+    patient = Sharding(rows=1, patience=1e3 if kind == "parsl" else None)
     run = dispatch.Dispatch(engine, patient, np.sum, tick)
     with suppress(KeyboardInterrupt):
         list(run(3, lambda a, b: (np.zeros(b - a),), lambda *_: None))

@@ -55,14 +55,14 @@ def rows(**given: Any) -> Any:
 
 
 def points(**given: Any) -> Any:
-    how = {"shards": "whole"} if "executor" in given else {}
+    how = {"shards": "whole"} if "plan" in given else {}
     return fm.importance.expect(
         worker_targets.moments, LAW, n=100_000, rng=1, check=False, **how, **given
     )
 
 
 def mass(**given: Any) -> Any:
-    how = {"shards": "whole"} if "executor" in given else {}
+    how = {"shards": "whole"} if "plan" in given else {}
     return fm.importance.evidence(
         nested_targets.bowl, WIDE, n=100_000, rng=1, check=False, **how, **given
     )
@@ -172,7 +172,7 @@ def transported(**given: Any) -> Any:
 
 
 def levels(**given: Any) -> Any:
-    if "executor" in given:
+    if "plan" in given:
         given = planned(**{"part": (0, 1), **given})
     return fm.score.langevin_gibbs(
         MODEL, n_chains=130, n_draws=4, n_warmup=2, n_skip=2, n_denoise=4, levels=[5.0, 1.0, 0.2],
