@@ -178,7 +178,7 @@ def run(form: Form, seed: int) -> Run:
     # Domains are imported on first use, which is not to be timed.
     draw = fm.mcmc.sample
     start = time.process_time()
-    sample = draw(form.target, rng=seed, n_threads=1, progress=False)
+    sample = draw(form.target, rng=seed, plan=fm.Plan(n_threads=1, progress=False))
     seconds = time.process_time() - start
     return Run(form.name, sample, seconds, float(np.min(fm.diagnostics.ess(sample.draws))))
 

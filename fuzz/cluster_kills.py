@@ -61,11 +61,12 @@ MPI = """
 import sys
 from mpi4py.futures import MPIPoolExecutor
 import cluster_kills
+import fermiac as fm
 
 if __name__ == "__main__":
     with MPIPoolExecutor() as executor:
         call = getattr(cluster_kills, sys.argv[3])
-        call(sys.argv[2], executor=executor, store=sys.argv[1])
+        call(sys.argv[2], plan=fm.Plan(executor=executor, store=sys.argv[1]))
 """
 
 
@@ -110,12 +111,12 @@ def chains(folder: str | None, **given: Any) -> list[Any]:
     return [s.draws, s.log_densities, s.n_evals]
 
 
-def kept_chains(folder: str | None, **given: Any) -> list[Any]:
+def kept_chains(folder: str | None, plan: Any = None) -> list[Any]:
     """The same, whose workers write their sections to a store."""
     if folder is None:
         return chains(None)
     with tempfile.TemporaryDirectory() as store:
-        made = chains(folder, store=store, **given)
+        made = chains(folder, plan=fm.Plan(executor=plan, store=store))
         assert equal(made, of_merged(fm.merge(store), chains)), "other bits in the store"
     return made
 
@@ -186,9 +187,9 @@ def of_engine(name: str, n: int, seed: int) -> str:
         executor = _patient(name, own.enter_context(engine(home / "engine")))
         for call in local:
             (quiet := home / call.__name__).mkdir()
-            call(str(quiet), executor=executor)  # the workers start
+            call(str(quiet), plan=executor)  # the workers start
             start = time.monotonic()
-            assert equal(call(str(quiet), executor=executor), local[call])
+            assert equal(call(str(quiet), plan=executor), local[call])
             usual[call] = time.monotonic() - start
         for i in range(n):
             call = CALLS[i % len(CALLS)]
@@ -201,7 +202,7 @@ def of_engine(name: str, n: int, seed: int) -> str:
             killer = threading.Thread(target=kill_one, args=(folder, at, rng, killed))
             killer.start()
             start = time.monotonic()
-            got = call(str(folder), executor=executor)
+            got = call(str(folder), plan=executor)
             took = time.monotonic() - start
             killer.join()
             kills += len(killed)

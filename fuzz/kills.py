@@ -99,7 +99,7 @@ def _mcmc(kernel: Any, on_disk: bool = False) -> Run:
             rng=3,
             checkpoint=kept,
             path=folder / "draws" if on_disk else None,
-            progress=False,
+            plan=fm.Plan(progress=False),
         )
 
     return run
@@ -111,19 +111,19 @@ def _sections(kernel: Any, **options: Any) -> Run:
     def run(kept: Any, folder: Path) -> Any:
         return fm.mcmc.sample(
             _banana, 2, gradient=_gradient, check_gradient=False, kernel=kernel, n_draws=60, rng=3,
-            store=folder / "store" if kept else None, progress=False, **options,
+            plan=fm.Plan(store=folder / "store" if kept else None, progress=False), **options,
         )  # fmt: skip
 
     return run
 
 
 def _nested(**options: Any) -> Run:
-    given = {"n_live": 60, "rng": 4, "progress": False, **options}
+    given = {"n_live": 60, "rng": 4, "plan": fm.Plan(progress=False), **options}
     return lambda kept, folder: fm.nested.sample(_banana, _BOX, checkpoint=kept, **given)
 
 
 def _smc(kept: fm.Checkpoint, folder: Path) -> Any:
-    return fm.mcmc.smc(_banana, _BOX, 1024, rng=4, progress=False, checkpoint=kept)
+    return fm.mcmc.smc(_banana, _BOX, 1024, rng=4, plan=fm.Plan(progress=False), checkpoint=kept)
 
 
 def _walk(**options: Any) -> Run:
@@ -136,21 +136,21 @@ def _walk(**options: Any) -> Run:
         time.sleep(_SLOW)
 
     given = {"n_steps": 4000, "n_walkers": 8, "block_size": 20, "rng": 5, "on_block": pause}
-    given |= {"f": f, "progress": False, **options}
+    given |= {"f": f, "plan": fm.Plan(progress=False), **options}
     return lambda kept, folder: fm.walks.walk(graph, checkpoint=kept, **given)
 
 
 def _tokens(**options: Any) -> Run:
     graph = fm.walks.graphs.barabasi_albert(50, 2, rng=1)
-    given = {"n_steps": 800, "dim": 2, "n_tokens": 4, "rng": 6, "progress": False, **options}
+    given = {"n_steps": 800, "dim": 2, "n_tokens": 4, "rng": 6, "plan": fm.Plan(progress=False), **options}
     return lambda kept, folder: fm.walks.optimize(_pull, graph, checkpoint=kept, **given)
 
 
 def _replicates(kept: Any, folder: Path) -> Any:
     graph = fm.walks.graphs.barabasi_albert(50, 2, rng=1)
-    given = {"n_steps": 40, "dim": 2, "replicates": 12, "rng": 6, "progress": False}
-    store = folder / "store" if kept else None
-    return fm.walks.optimize(_pull, graph, objective=_length, store=store, **given)
+    given = {"n_steps": 40, "dim": 2, "replicates": 12, "rng": 6}
+    plan = fm.Plan(store=folder / "store" if kept else None, progress=False)
+    return fm.walks.optimize(_pull, graph, objective=_length, plan=plan, **given)
 
 
 def _length(theta: Any) -> Any:
@@ -160,7 +160,7 @@ def _length(theta: Any) -> Any:
 def _resamples(kept: Any, folder: Path) -> Any:
     store = folder / "store" if kept else None
     return fm.resample.bootstrap(
-        np.arange(30.0) ** 0.5, _spread, n_resamples=400, rng=6, store=store, progress=False
+        np.arange(30.0) ** 0.5, _spread, n_resamples=400, rng=6, plan=fm.Plan(store=store, progress=False)
     )
 
 
@@ -168,7 +168,7 @@ def _permutations(kept: Any, folder: Path) -> Any:
     store = folder / "store" if kept else None
     samples = np.arange(12.0), np.arange(9.0) ** 0.5
     return fm.resample.permutation_test(
-        samples, _apart, n_resamples=400, rng=6, store=store, progress=False
+        samples, _apart, n_resamples=400, rng=6, plan=fm.Plan(store=store, progress=False)
     )
 
 
@@ -185,14 +185,13 @@ def _apart(a: Any, b: Any) -> Any:
 def _twice(kept: Any, folder: Path) -> Any:
     store = folder / "store" if kept else None
     return fm.resample.double_bootstrap(
-        np.arange(30.0) ** 0.5, _spread, n_resamples=100, n_inner=20, rng=6, store=store,
-        progress=False,
+        np.arange(30.0) ** 0.5, _spread, n_resamples=100, n_inner=20, rng=6, plan=fm.Plan(store=store, progress=False),
     )  # fmt: skip
 
 
 def _sequences(kept: Any, folder: Path) -> Any:
     store = folder / "store" if kept else None
-    return fm.score.first_hitting(_logits, 60, 6, n_tokens=3, rng=6, store=store, progress=False)
+    return fm.score.first_hitting(_logits, 60, 6, n_tokens=3, rng=6, plan=fm.Plan(store=store, progress=False))
 
 
 def _logits(tokens: Any, time_: Any) -> Any:
@@ -242,14 +241,14 @@ def _level(at: int, n: int, stream: Any) -> Any:
 def _gibbs(kept: Any, folder: Path) -> Any:
     return fm.score.langevin_gibbs(
         _Slow(), n_chains=8, n_draws=10, n_warmup=5, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
-        rng=7, checkpoint=kept, progress=False,
+        rng=7, checkpoint=kept, plan=fm.Plan(progress=False),
     )  # fmt: skip
 
 
 def _levels_kept(kept: Any, folder: Path) -> Any:
     made = fm.score.langevin_gibbs(
         _Slow(), n_chains=40, n_draws=4, n_warmup=2, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
-        rng=7, store=folder / "store" if kept else None, progress=False,
+        rng=7, plan=fm.Plan(store=folder / "store" if kept else None, progress=False),
     )  # fmt: skip
     return made.draws, made.stats  # chains from a store have no state
 
@@ -258,14 +257,14 @@ def _transported(kept: Any, folder: Path) -> Any:
     y0, grid = np.ones((60, 3)), fm.score.karras(4, 0.05, 5.0)
     store = folder / "store" if kept else None
     part = None if kept else (0, 1)
-    return fm.score.integrate(_Slow(), y0, grid, "heun", rng=7, part=part, store=store)
+    return fm.score.integrate(_Slow(), y0, grid, "heun", rng=7, plan=fm.Plan(part=part, store=store))
 
 
 def _likelihoods(kept: Any, folder: Path) -> Any:
     x = np.arange(30.0).reshape(10, 3) / 10
     store = folder / "store" if kept else None
     return fm.score.log_likelihood(
-        _Slow(), x, (0.1, 5.0), rtol=0.1, atol=0.1, rng=7, store=store, progress=False
+        _Slow(), x, (0.1, 5.0), rtol=0.1, atol=0.1, rng=7, plan=fm.Plan(store=store, progress=False)
     )
 
 
@@ -275,14 +274,14 @@ def _particles(kept: Any, folder: Path) -> Any:
         return theta + stream.normal(2)
 
     return fm.sbi.abc_smc(
-        simulate, _BOX, [1.0, 0.0], 60, min_acceptance=0.2, rng=7, checkpoint=kept, progress=False
+        simulate, _BOX, [1.0, 0.0], 60, min_acceptance=0.2, rng=7, checkpoint=kept, plan=fm.Plan(progress=False)
     )
 
 
 def _images(kept: Any, folder: Path) -> Any:
     kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=50)
     return fm.score.sample(
-        _Slow(), 500, n_steps=15, sigma_range=(0.01, 10.0), rng=8, checkpoint=kept, progress=False
+        _Slow(), 500, n_steps=15, sigma_range=(0.01, 10.0), rng=8, checkpoint=kept, plan=fm.Plan(progress=False)
     ).draws
 
 
@@ -290,7 +289,7 @@ def _training(kept: Any, folder: Path) -> Any:
     importlib.import_module("torch").set_num_threads(1)  # its pool doesn't survive a fork
     data = fm.random.Stream(0).normal((200, 2))
     made = fm.score.train_score(
-        data, n_steps=150, batch_size=16, width=8, rng=9, checkpoint=kept, progress=False
+        data, n_steps=150, batch_size=16, width=8, rng=9, checkpoint=kept, plan=fm.Plan(progress=False)
     )
     state = made.network.module.state_dict()
     return [made.training.losses, {name: value.numpy() for name, value in state.items()}]

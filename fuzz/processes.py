@@ -57,26 +57,26 @@ def calls() -> dict[str, Callable[[int], Any]]:
 
     return {
         "law": lambda n: law.sample(50_000, rng=0),
-        "expect": lambda n: fm.importance.expect(square, law, n=5000, rng=0, n_threads=n).mean,
+        "expect": lambda n: fm.importance.expect(square, law, n=5000, rng=0, plan=fm.Plan(n_threads=n)).mean,
         "built-in": lambda n: (
             fm.importance.expect(
-                fm.targets.powers([2, 4]), fm.distributions.Normal(), n=50_000, rng=0, n_threads=n
+                fm.targets.powers([2, 4]), fm.distributions.Normal(), n=50_000, rng=0, plan=fm.Plan(n_threads=n)
             ).mean
         ),
         "mcmc": lambda n: (
             fm.mcmc.sample(
-                density, 2, gradient, n_warmup=50, n_draws=50, rng=0, n_threads=n, progress=False
+                density, 2, gradient, n_warmup=50, n_draws=50, rng=0, plan=fm.Plan(n_threads=n, progress=False)
             ).draws
         ),
         "mcmc law": lambda n: (
-            fm.mcmc.sample(law, n_warmup=100, n_draws=200, rng=0, n_threads=n, progress=False).draws
+            fm.mcmc.sample(law, n_warmup=100, n_draws=200, rng=0, plan=fm.Plan(n_threads=n, progress=False)).draws
         ),
         "nested": lambda n: (
-            fm.nested.sample(law, box, n_live=50, rng=0, n_threads=n, progress=False).draws
+            fm.nested.sample(law, box, n_live=50, rng=0, plan=fm.Plan(n_threads=n, progress=False)).draws
         ),
         "walks": lambda n: (
             fm.walks.walk(
-                graph, n_steps=2000, n_walkers=8, rng=0, n_threads=n, progress=False
+                graph, n_steps=2000, n_walkers=8, rng=0, plan=fm.Plan(n_threads=n, progress=False)
             ).visits
         ),
         "score": lambda n: (
@@ -86,8 +86,7 @@ def calls() -> dict[str, Callable[[int], Any]]:
                 n_steps=10,
                 sigma_range=(0.01, 10.0),
                 rng=0,
-                n_threads=n,
-                progress=False,
+                plan=fm.Plan(n_threads=n, progress=False)
             ).draws
         ),
         "ess": lambda n: fm.diagnostics.ess(fm.random.Stream(0).normal((4, 500, 3))),
@@ -191,7 +190,7 @@ def little_memory() -> None:
     plane = fm.distributions.MultivariateNormal([0.0, 0.0], np.eye(2))
     graph = fm.walks.graphs.barabasi_albert(100, 2, rng=0)
     mixture = fm.score.GaussianMixture([1.0], [[0.0]], [[[1.0]]])
-    stream, quiet = fm.random.Stream(0), {"progress": False, "rng": 0}
+    stream, quiet = fm.random.Stream(0), {"plan": fm.Plan(progress=False), "rng": 0}
     large: dict[str, Callable[[int], Any]] = {
         "Normal.sample": lambda n: law.sample(n, rng=0),
         "MultivariateNormal.sample": lambda n: plane.sample(n, rng=0),
@@ -242,19 +241,19 @@ def threads_given_back() -> None:
     """A sweep over numbers of threads does not leave all of them behind."""
     law = fm.distributions.Normal()
     for n in range(1, _SWEEP + 1):
-        fm.importance.expect(fm.targets.powers(2), law, n=20_000, rng=0, n_threads=n)
+        fm.importance.expect(fm.targets.powers(2), law, n=20_000, rng=0, plan=fm.Plan(n_threads=n))
     left = len(os.listdir("/proc/self/task"))
     assert left <= _LEFT, f"{left} threads of the system are left, more than {_LEFT}"
 
 
 #: Programs that end while a daemon thread is within a call.
 _ENDS = {
-    "Python target": "fm.mcmc.sample(slow, 1, n_draws=10**7, progress=False)",
-    "built-in target": "fm.mcmc.sample(law, n_draws=10**7, n_chains=1, progress=False)",
+    "Python target": "fm.mcmc.sample(slow, 1, n_draws=10**7, plan=quiet)",
+    "built-in target": "fm.mcmc.sample(law, n_draws=10**7, n_chains=1, plan=quiet)",
     "integrand": "fm.importance.expect(lambda x: x[:, 0], law, n=10**9)",
-    "nested": "fm.nested.sample(slow, law, n_live=5000, progress=False)",
-    "walks": "fm.walks.walk(graph, n_steps=10**9, progress=False)",
-    "tokens": "fm.walks.optimize(pull, graph, dim=1, n_steps=10**7, progress=False)",
+    "nested": "fm.nested.sample(slow, law, n_live=5000, plan=quiet)",
+    "walks": "fm.walks.walk(graph, n_steps=10**9, plan=quiet)",
+    "tokens": "fm.walks.optimize(pull, graph, dim=1, n_steps=10**7, plan=quiet)",
     "handle": "fm.start(fm.mcmc.sample, slow, 1, n_draws=10**7).wait()",
 }
 _END = """
@@ -263,6 +262,7 @@ import fermiac as fm
 warnings.simplefilter("ignore")
 law = fm.distributions.Normal()
 graph = fm.walks.graphs.barabasi_albert(100, 2, rng=0)
+quiet = fm.Plan(progress=False)
 def slow(x):
     time.sleep(0.001)
     return -0.5 * (x**2).sum(axis=1)

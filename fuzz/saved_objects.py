@@ -209,7 +209,7 @@ def _model_test() -> Any:
 
 @_result("Replicates")
 def _some_replicates() -> Any:
-    return fm.resample.bootstrap(SIX, "sd", n_resamples=12, rng=0, part=(1, 3))
+    return fm.resample.bootstrap(SIX, "sd", n_resamples=12, rng=0, plan=fm.Plan(part=(1, 3)))
 
 
 @_result("Bootstrap")
@@ -516,7 +516,7 @@ CASES["folder of a graph"] = Case(
 
 if find_spec("torch") is not None:
     _DATA = np.random.default_rng(0).normal(size=(40, 2))
-    _HOW: dict[str, Any] = {"batch_size": 8, "rng": 0, "progress": False, "width": 4, "n_blocks": 1}
+    _HOW: dict[str, Any] = {"batch_size": 8, "rng": 0, "plan": fm.Plan(progress=False), "width": 4, "n_blocks": 1}
 
     def _trained(n: int = 4, **how: Any) -> Any:
         return fm.score.train_score(_DATA, n_steps=n, **_HOW, **how)

@@ -261,7 +261,7 @@ def of_integrals(_seeds: range) -> Iterator[Line]:
     """Part D: the engine of `integrate`, without the integrand."""
     dim, n = 8, 1_000_000
     built_in = fm.targets.genz("gaussian", np.full(dim, 0.9), np.full(dim, 0.5))
-    common: dict[str, Any] = {"dim": dim, "check": False, "n_threads": 1, "rng": 0}
+    common: dict[str, Any] = {"dim": dim, "check": False, "plan": fm.Plan(n_threads=1), "rng": 0}
     x = np.random.default_rng(0).random((2**14, dim))
 
     def batched(x: Array) -> Array:

@@ -262,7 +262,7 @@ def main(given: list[str] | None = None) -> None:
         "bound": options.bound,
         "batch": options.batch,
         "dlogz": options.dlogz,
-        "n_threads": options.n_threads,
+        "plan": fm.Plan(n_threads=options.n_threads),
     }
     names = list(ALL) if "all" in options.problem else options.problem
     for name in names:

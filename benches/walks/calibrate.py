@@ -150,12 +150,12 @@ def measure(
         truth = np.average(values, axis=0, weights=law)
         errors, pulls, warned = [], [], 0
         for seed in seeds:
-            how: dict[str, Any] = {"n_walkers": cell.n_walkers, "rng": seed, "progress": False}
+            how: dict[str, Any] = {"n_walkers": cell.n_walkers, "rng": seed}
             walk = fm.walks.walk(
                 graph,
                 kernel,
                 n_steps=n_steps,
-                plan=fm.Plan(n_threads=n_threads),
+                plan=fm.Plan(n_threads=n_threads, progress=False),
                 keep_state=False,
                 **how,
             )

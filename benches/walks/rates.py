@@ -125,7 +125,7 @@ def settled(graph: Csr, per_node: float) -> Rates:
     """The engine of SRRW after this many steps per node and walker; 32 walkers."""
     made = fm.walks.Graph.from_csr(graph.indptr, graph.indices)
     n_walkers, first = 32, int(per_node * graph.n_nodes)
-    settings: dict[str, Any] = {"burn_in": 0, "n_threads": 1, "n_walkers": n_walkers}
+    settings: dict[str, Any] = {"burn_in": 0, "plan": fm.Plan(n_threads=1), "n_walkers": n_walkers}
     walk = fm.walks.walk(made, "srrw", "srw", alpha=ALPHA, n_steps=first, rng=0, **settings)
     rates = []
     for _ in range(ROUNDS):

@@ -16,4 +16,4 @@ if __name__ == "__main__":
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
-        report(solve(executor=client))
+        report(solve(client))

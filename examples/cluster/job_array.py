@@ -18,4 +18,4 @@ if __name__ == "__main__":
     else:
         number = int(os.environ["SLURM_ARRAY_TASK_ID"])
         count = int(os.environ["SLURM_ARRAY_TASK_COUNT"])
-        solve(part=(number, count), store=store)
+        solve(fm.Plan(part=(number, count), store=store))

@@ -5,5 +5,5 @@ import loky
 from problem import report, solve
 
 if __name__ == "__main__":
-    report(solve(executor=loky.get_reusable_executor(max_workers=2)))
-    report(solve(executor=joblib.Parallel(n_jobs=2, return_as="generator_unordered")))
+    report(solve(loky.get_reusable_executor(max_workers=2)))
+    report(solve(joblib.Parallel(n_jobs=2, return_as="generator_unordered")))

@@ -12,4 +12,4 @@ from problem import report, solve
 if __name__ == "__main__":
     store = sys.argv[1] if len(sys.argv) > 1 else None
     with MPIPoolExecutor() as executor:
-        report(solve(executor=executor, store=store))
+        report(solve(fm.Plan(executor=executor, store=store)))

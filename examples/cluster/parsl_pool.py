@@ -12,4 +12,4 @@ if __name__ == "__main__":
         provider=LocalProvider(init_blocks=1, max_blocks=1),
     )
     with ParslPoolExecutor(Config([workers], run_dir="parsl")) as executor:
-        report(solve(executor=executor))
+        report(solve(executor))

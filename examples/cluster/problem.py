@@ -15,9 +15,9 @@ def log_likelihood(x):
     return -0.5 * (x[:, 0] ** 2 + x[:, 1] ** 2)
 
 
-def solve(**where):
-    """Make eight runs of 100 live points; ``where`` selects the workers."""
-    return fm.nested.sample(log_likelihood, PRIOR, n_live=100, runs=8, rng=0, **where)
+def solve(plan):
+    """Make eight runs of 100 live points, where the plan says."""
+    return fm.nested.sample(log_likelihood, PRIOR, n_live=100, runs=8, rng=0, plan=plan)
 
 
 def report(result):

@@ -6,4 +6,4 @@ from problem import report, solve
 
 if __name__ == "__main__":  # the processes import this file
     with ProcessPoolExecutor(2) as pool:
-        report(solve(executor=pool))
+        report(solve(pool))

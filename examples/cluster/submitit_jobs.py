@@ -9,4 +9,4 @@ if __name__ == "__main__":
     executor = submitit.AutoExecutor(folder="submitit", cluster="local")
     executor.update_parameters(timeout_min=60)
     # Four jobs, of two runs each.
-    report(solve(executor=fm.executor.Sharded(executor, n_workers=4)))
+    report(solve(fm.executor.Sharded(executor, n_workers=4)))
