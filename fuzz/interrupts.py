@@ -251,7 +251,8 @@ CALLS = [
     Call(
         "mcmc.sample, store",
         f"{GAUSS}; {FOLDER}",
-        "fm.mcmc.sample(target, rng=0, n_draws=10**5, plan=fm.Plan(store=tempfile.mkdtemp(dir=t.name)))",
+        "fm.mcmc.sample(target, rng=0, n_draws=10**5, "
+        "plan=fm.Plan(store=tempfile.mkdtemp(dir=t.name)))",
         True,
     ),
     Call(
@@ -365,7 +366,8 @@ CALLS = [
     Call(
         "score.first_hitting, store",
         f"f = lambda x, t: np.zeros((*x.shape, 4)); {FOLDER}",
-        "sc.first_hitting(f, 20000, 64, n_tokens=4, rng=0, plan=fm.Plan(store=tempfile.mkdtemp(dir=t.name)))",
+        "sc.first_hitting(f, 20000, 64, n_tokens=4, rng=0, "
+        "plan=fm.Plan(store=tempfile.mkdtemp(dir=t.name)))",
         True,
     ),
     Call("score.svdd", MIXED, "sc.svdd(model, lambda x: x[:, 0], 50000, 16, rng=0)", True),

@@ -142,7 +142,14 @@ def _walk(**options: Any) -> Run:
 
 def _tokens(**options: Any) -> Run:
     graph = fm.walks.graphs.barabasi_albert(50, 2, rng=1)
-    given = {"n_steps": 800, "dim": 2, "n_tokens": 4, "rng": 6, "plan": fm.Plan(progress=False), **options}
+    given = {
+        "n_steps": 800,
+        "dim": 2,
+        "n_tokens": 4,
+        "rng": 6,
+        "plan": fm.Plan(progress=False),
+        **options,
+    }
     return lambda kept, folder: fm.walks.optimize(_pull, graph, checkpoint=kept, **given)
 
 
@@ -160,7 +167,11 @@ def _length(theta: Any) -> Any:
 def _resamples(kept: Any, folder: Path) -> Any:
     store = folder / "store" if kept else None
     return fm.resample.bootstrap(
-        np.arange(30.0) ** 0.5, _spread, n_resamples=400, rng=6, plan=fm.Plan(store=store, progress=False)
+        np.arange(30.0) ** 0.5,
+        _spread,
+        n_resamples=400,
+        rng=6,
+        plan=fm.Plan(store=store, progress=False),
     )
 
 
@@ -185,13 +196,16 @@ def _apart(a: Any, b: Any) -> Any:
 def _twice(kept: Any, folder: Path) -> Any:
     store = folder / "store" if kept else None
     return fm.resample.double_bootstrap(
-        np.arange(30.0) ** 0.5, _spread, n_resamples=100, n_inner=20, rng=6, plan=fm.Plan(store=store, progress=False),
+        np.arange(30.0) ** 0.5, _spread, n_resamples=100, n_inner=20, rng=6,
+        plan=fm.Plan(store=store, progress=False),
     )  # fmt: skip
 
 
 def _sequences(kept: Any, folder: Path) -> Any:
     store = folder / "store" if kept else None
-    return fm.score.first_hitting(_logits, 60, 6, n_tokens=3, rng=6, plan=fm.Plan(store=store, progress=False))
+    return fm.score.first_hitting(
+        _logits, 60, 6, n_tokens=3, rng=6, plan=fm.Plan(store=store, progress=False)
+    )
 
 
 def _logits(tokens: Any, time_: Any) -> Any:
@@ -257,7 +271,9 @@ def _transported(kept: Any, folder: Path) -> Any:
     y0, grid = np.ones((60, 3)), fm.score.karras(4, 0.05, 5.0)
     store = folder / "store" if kept else None
     part = None if kept else (0, 1)
-    return fm.score.integrate(_Slow(), y0, grid, "heun", rng=7, plan=fm.Plan(part=part, store=store))
+    return fm.score.integrate(
+        _Slow(), y0, grid, "heun", rng=7, plan=fm.Plan(part=part, store=store)
+    )
 
 
 def _likelihoods(kept: Any, folder: Path) -> Any:
@@ -274,14 +290,27 @@ def _particles(kept: Any, folder: Path) -> Any:
         return theta + stream.normal(2)
 
     return fm.sbi.abc_smc(
-        simulate, _BOX, [1.0, 0.0], 60, min_acceptance=0.2, rng=7, checkpoint=kept, plan=fm.Plan(progress=False)
+        simulate,
+        _BOX,
+        [1.0, 0.0],
+        60,
+        min_acceptance=0.2,
+        rng=7,
+        checkpoint=kept,
+        plan=fm.Plan(progress=False),
     )
 
 
 def _images(kept: Any, folder: Path) -> Any:
     kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=50)
     return fm.score.sample(
-        _Slow(), 500, n_steps=15, sigma_range=(0.01, 10.0), rng=8, checkpoint=kept, plan=fm.Plan(progress=False)
+        _Slow(),
+        500,
+        n_steps=15,
+        sigma_range=(0.01, 10.0),
+        rng=8,
+        checkpoint=kept,
+        plan=fm.Plan(progress=False),
     ).draws
 
 
@@ -289,7 +318,13 @@ def _training(kept: Any, folder: Path) -> Any:
     importlib.import_module("torch").set_num_threads(1)  # its pool doesn't survive a fork
     data = fm.random.Stream(0).normal((200, 2))
     made = fm.score.train_score(
-        data, n_steps=150, batch_size=16, width=8, rng=9, checkpoint=kept, plan=fm.Plan(progress=False)
+        data,
+        n_steps=150,
+        batch_size=16,
+        width=8,
+        rng=9,
+        checkpoint=kept,
+        plan=fm.Plan(progress=False),
     )
     state = made.network.module.state_dict()
     return [made.training.losses, {name: value.numpy() for name, value in state.items()}]

@@ -57,22 +57,38 @@ def calls() -> dict[str, Callable[[int], Any]]:
 
     return {
         "law": lambda n: law.sample(50_000, rng=0),
-        "expect": lambda n: fm.importance.expect(square, law, n=5000, rng=0, plan=fm.Plan(n_threads=n)).mean,
+        "expect": lambda n: (
+            fm.importance.expect(square, law, n=5000, rng=0, plan=fm.Plan(n_threads=n)).mean
+        ),
         "built-in": lambda n: (
             fm.importance.expect(
-                fm.targets.powers([2, 4]), fm.distributions.Normal(), n=50_000, rng=0, plan=fm.Plan(n_threads=n)
+                fm.targets.powers([2, 4]),
+                fm.distributions.Normal(),
+                n=50_000,
+                rng=0,
+                plan=fm.Plan(n_threads=n),
             ).mean
         ),
         "mcmc": lambda n: (
             fm.mcmc.sample(
-                density, 2, gradient, n_warmup=50, n_draws=50, rng=0, plan=fm.Plan(n_threads=n, progress=False)
+                density,
+                2,
+                gradient,
+                n_warmup=50,
+                n_draws=50,
+                rng=0,
+                plan=fm.Plan(n_threads=n, progress=False),
             ).draws
         ),
         "mcmc law": lambda n: (
-            fm.mcmc.sample(law, n_warmup=100, n_draws=200, rng=0, plan=fm.Plan(n_threads=n, progress=False)).draws
+            fm.mcmc.sample(
+                law, n_warmup=100, n_draws=200, rng=0, plan=fm.Plan(n_threads=n, progress=False)
+            ).draws
         ),
         "nested": lambda n: (
-            fm.nested.sample(law, box, n_live=50, rng=0, plan=fm.Plan(n_threads=n, progress=False)).draws
+            fm.nested.sample(
+                law, box, n_live=50, rng=0, plan=fm.Plan(n_threads=n, progress=False)
+            ).draws
         ),
         "walks": lambda n: (
             fm.walks.walk(
@@ -86,7 +102,7 @@ def calls() -> dict[str, Callable[[int], Any]]:
                 n_steps=10,
                 sigma_range=(0.01, 10.0),
                 rng=0,
-                plan=fm.Plan(n_threads=n, progress=False)
+                plan=fm.Plan(n_threads=n, progress=False),
             ).draws
         ),
         "ess": lambda n: fm.diagnostics.ess(fm.random.Stream(0).normal((4, 500, 3))),

@@ -516,7 +516,13 @@ CASES["folder of a graph"] = Case(
 
 if find_spec("torch") is not None:
     _DATA = np.random.default_rng(0).normal(size=(40, 2))
-    _HOW: dict[str, Any] = {"batch_size": 8, "rng": 0, "plan": fm.Plan(progress=False), "width": 4, "n_blocks": 1}
+    _HOW: dict[str, Any] = {
+        "batch_size": 8,
+        "rng": 0,
+        "plan": fm.Plan(progress=False),
+        "width": 4,
+        "n_blocks": 1,
+    }
 
     def _trained(n: int = 4, **how: Any) -> Any:
         return fm.score.train_score(_DATA, n_steps=n, **_HOW, **how)

@@ -28,11 +28,15 @@ PROBLEMS: dict[str, tuple[tuple[int, int, int, int], float, Ends]] = {
 
 
 def _fermiac(counts: tuple[int, ...], delta: float) -> Ends:
-    return fm.privacy.epsilon_posterior(*counts, delta=delta, plan=fm.Plan(n_threads=1)).interval(0.9)
+    return fm.privacy.epsilon_posterior(*counts, delta=delta, plan=fm.Plan(n_threads=1)).interval(
+        0.9
+    )
 
 
 def _shortest(counts: tuple[int, ...], delta: float) -> Ends:
-    return fm.privacy.epsilon_posterior(*counts, delta=delta, plan=fm.Plan(n_threads=1)).interval(0.9, kind="hpd")
+    return fm.privacy.epsilon_posterior(*counts, delta=delta, plan=fm.Plan(n_threads=1)).interval(
+        0.9, kind="hpd"
+    )
 
 
 METHODS: dict[str, Callable[[tuple[int, ...], float], Ends]] = {
@@ -85,7 +89,9 @@ def bench_batch(benchmark: Any, threads: int) -> None:
     counts = _batch(1000)
 
     def call() -> tuple[Array, Array]:
-        return fm.privacy.epsilon_posterior(*counts, delta=1e-5, plan=fm.Plan(n_threads=threads)).interval(0.9)
+        return fm.privacy.epsilon_posterior(
+            *counts, delta=1e-5, plan=fm.Plan(n_threads=threads)
+        ).interval(0.9)
 
     low, high = call()
     p = fm.privacy.epsilon_posterior(*counts, delta=1e-5)

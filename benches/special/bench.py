@@ -33,7 +33,9 @@ LIBRARIES: dict[str, Any] = {"fermiac": fm.special, "scipy": scipy.special}
 def call(library: str, name: str) -> Callable[..., Any]:
     """Return the function of one library, on one thread."""
     function = getattr(LIBRARIES[library], name)
-    return (lambda *a: function(*a, plan=fm.Plan(n_threads=1))) if library == "fermiac" else function
+    return (
+        (lambda *a: function(*a, plan=fm.Plan(n_threads=1))) if library == "fermiac" else function
+    )
 
 
 def measure(benchmark: Any, library: str, name: str, *arguments: Any) -> None:

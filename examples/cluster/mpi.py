@@ -9,6 +9,8 @@ import sys
 from mpi4py.futures import MPIPoolExecutor
 from problem import report, solve
 
+import fermiac as fm
+
 if __name__ == "__main__":
     store = sys.argv[1] if len(sys.argv) > 1 else None
     with MPIPoolExecutor() as executor:

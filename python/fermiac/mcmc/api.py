@@ -384,12 +384,9 @@ def sample(
             given,
             how=how,
             first_chain=first_chain,
-            part=where.part,
-            store=where.store,
             rng=rng,
-            executor=where.executor,
             target_factory=target_factory,
-            progress=where.progress,
+            plan=where,
         )
     start = time.perf_counter()
     shared = key = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
@@ -15,8 +14,8 @@ from fermiac.mcmc.joining import joined, judged, unjudged
 from fermiac.mcmc.result import Chains
 from fermiac.results.result import warn
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
-from fermiac.runs.plan import alone
+from fermiac.runs.parts import Store, computed, identity_of_call, part_of
+from fermiac.runs.plan import Plan, alone
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -83,10 +82,12 @@ class _Chain:
         settings: Mapping[str, Any],
         seed: int,
         first: int,
+        n_threads: int | None,
     ) -> None:
         own = {name: value for name, value in settings.items() if name != "max_time"}
         self._call, self._target, self._settings, self._seed = call, target, own, seed
         self._first, self._end = first, first + int(settings["n_chains"])
+        self._n_threads = n_threads
 
     def __call__(self, unit: int) -> Chains:
         """Return the chain with this index, counted from the first of the call."""
@@ -98,7 +99,7 @@ class _Chain:
                 **{**self._settings, "n_chains": 1, "keep_state": False},
                 rng=self._seed,
                 shards="points",
-                plan=alone(progress=self.progress),
+                plan=alone(n_threads=self._n_threads, progress=self.progress),
             )
         finally:
             CHAINS.reset(token)
@@ -118,43 +119,42 @@ def sample_chains(
     *,
     how: str,
     first_chain: Any,
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
     rng: RngLike,
-    executor: ExecutorLike | None,
     target_factory: str | Factory | None,
-    progress: bool | Report | None,
+    plan: Plan,
 ) -> Chains:
     """Return the chains of a call of `fermiac.mcmc.sample`, which is `call`, made one by one."""
     obstacle = _obstacle(settings)
     if obstacle is None and how == "points":
         obstacle = "shards: 'points' given"
     if obstacle is not None:
-        given = {"first_chain": first_chain, "part": part, "store": store}
+        given = {"first_chain": first_chain, "part": plan.part, "store": plan.store}
         asked = [name for name, value in given.items() if value is not None]
         wanted = f"{' and '.join(asked)}=" if asked else "shards='whole'"
         raise ArgumentError(f"{obstacle}; {wanted} needs chains that are made one by one")
-    if store is not None and rng is None:
+    if plan.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its chains")
     n_chains = settings["n_chains"] = whole("n_chains", settings["n_chains"], 1, 10**6)
     first = 0 if first_chain is None else whole("first_chain", first_chain, 0, 2**40)
-    units, key = part_of(part, n_chains), key_of(rng)
+    units, key = part_of(plan.part, n_chains), key_of(rng)
     kept = None
-    if store is not None:
+    if plan.store is not None:
         of_call = {**settings, "first_chain": first}
-        kept = Store(store, identity_of_call("mcmc.sample", of_call, key, target), n_chains)
-    if target_factory is not None and executor is not None:
+        kept = Store(plan.store, identity_of_call("mcmc.sample", of_call, key, target), n_chains)
+    if target_factory is not None and plan.executor is not None:
         target = as_factory(target_factory)
     done: dict[int, Chains] = {}
-    with reporter(progress, "sample", "chains") as report:
+    with reporter(plan.progress, "sample", "chains") as report:
 
         def tick(n: int) -> None:
             if report is not None and n < len(units):
                 report(n, len(units))
 
-        work = _Chain(call, target, settings, key, first)
+        work = _Chain(call, target, settings, key, first, plan.n_threads)
         try:
-            pieces = computed(work, units, executor=executor, store=kept, tick=tick, name="chains")
+            pieces = computed(
+                work, units, executor=plan.executor, store=kept, tick=tick, name="chains"
+            )
             for unit, piece in pieces:
                 assert isinstance(piece, Chains)
                 done[unit] = piece

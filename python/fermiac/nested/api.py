@@ -354,12 +354,9 @@ def sample(
             given,
             runs=runs,
             first_run=first_run,
-            part=where.part,
-            store=where.store,
             rng=rng,
-            executor=where.executor,
             target_factory=target_factory,
-            progress=where.progress,
+            plan=where,
         )
     given_runs = {"part": where.part, "store": where.store, "first_run": first_run or None}
     for name, value in given_runs.items():

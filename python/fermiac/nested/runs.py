@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,19 +16,17 @@ from fermiac.results.merging import disagreement
 from fermiac.results.result import Finding, warn
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import (
-    Part,
     gathered,
     identity_of_call,
     is_default,
     part_of,
     store_of,
 )
-from fermiac.runs.plan import alone
+from fermiac.runs.plan import Plan, alone
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
 
 __all__ = [
     "address_of",
@@ -60,10 +57,17 @@ class _Run:
     progress: bool | Report = False
 
     def __init__(
-        self, target: Any, settings: Mapping[str, Any], seed: int, first: int, n_runs: int
+        self,
+        target: Any,
+        settings: Mapping[str, Any],
+        seed: int,
+        first: int,
+        n_runs: int,
+        n_threads: int | None,
     ) -> None:
         self._target, self._settings = target, dict(settings)
         self._seed, self._first, self._end = seed, first, first + n_runs
+        self._n_threads = n_threads
 
     def __call__(self, unit: int) -> NestedResult:
         """Return the run with this index, counted from the first of the call."""
@@ -74,7 +78,7 @@ class _Run:
             self._target,
             **self._settings,
             rng=key_of_run(self._seed, run),
-            plan=alone(progress=self.progress),
+            plan=alone(n_threads=self._n_threads, progress=self.progress),
         )
         address = {
             "seed": self._seed,
@@ -92,12 +96,9 @@ def sample_runs(
     *,
     runs: int,
     first_run: int,
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
     rng: RngLike,
-    executor: ExecutorLike | None,
     target_factory: str | Factory | None,
-    progress: bool | Report | None,
+    plan: Plan,
 ) -> NestedResult:
     """Return the merged runs of a call; see `fermiac.nested.sample`."""
     n_runs = whole("runs", runs, 1, _MOST)
@@ -106,15 +107,15 @@ def sample_runs(
             more = "; store= keeps finished runs" if name == "checkpoint" else ""
             raise ArgumentError(f"{name}: given with runs={n_runs}, which have none{more}")
     first = whole("first_run", first_run, 0, 2**40)
-    units, key = part_of(part, n_runs), key_of(rng)
+    units, key = part_of(plan.part, n_runs), key_of(rng)
     of_call = {**settings, "first_run": first}
     given = target
     kept = store_of(
-        store, rng, lambda: identity_of_call("nested.sample", of_call, key, given), n_runs
+        plan.store, rng, lambda: identity_of_call("nested.sample", of_call, key, given), n_runs
     )
     if target_factory is not None:
         target = as_factory(target_factory)
-    work = _Run(target, settings, key, first, n_runs)
+    work = _Run(target, settings, key, first, n_runs, plan.n_threads)
     runs_done: list[NestedResult] = []
 
     def join(done: dict[int, NestedResult]) -> NestedResult:
@@ -123,7 +124,7 @@ def sample_runs(
         return one.merge(*others)
 
     result = gathered(
-        work, units, join, executor=executor, store=kept, progress=progress,
+        work, units, join, executor=plan.executor, store=kept, progress=plan.progress,
         label="nested", name="runs",
     )  # fmt: skip
     warn(_findings(runs_done), result)

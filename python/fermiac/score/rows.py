@@ -72,6 +72,7 @@ class _Block:
     """A block of rows, as the work of a unit."""
 
     progress: bool | Report = False
+    n_threads: int | None = None
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class _Block:
             **self._settings,
             "rng": self._seed,
             "first_row": self._first + start,
-            "plan": alone(progress=self.progress),
+            "plan": alone(n_threads=self.n_threads, progress=self.progress),
         }
         points = self._points(model, start, stop, given)
         return Rows(
@@ -190,6 +191,7 @@ def _in_blocks(
     size, name = rows_of_block(n), f"score.{call.__name__}"
     digest = identity_of_call(name, settings, key, model, *given)
     work = kind(call, split.target(model), settings, key, first, n, size, digest)
+    work.n_threads = split.plan.n_threads
     if isinstance(work, _Transported):
         work.given = given
     if split.is_at_once:

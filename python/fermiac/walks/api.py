@@ -317,7 +317,7 @@ def walk(
             record=record,
             burn_in=burn_in,
             thin=thin,
-            plan=alone(progress=where.progress),
+            plan=alone(n_threads=where.n_threads, progress=where.progress),
         )
     if where.executor is not None or where.part is not None or where.store is not None:
         if strategy.ends:
