@@ -11,6 +11,7 @@ CASES = """
     import resource, warnings
     import numpy as np
     import fermiac as fm
+    from plans import on_threads
 
     warnings.simplefilter("ignore")
     laws, walks, nested = fm.distributions, fm.walks, fm.nested

@@ -96,8 +96,14 @@ SERIAL = {
         "s = fm.Sample.from_arrays(fm.random.Stream(1).normal((2 * n, 1)))",
         "s.quantile(0.3)",
     ),
-    "sobol": ("", "on_threads(1, fm.random.sobol, 4 * n, 8, 0, 'owen')"),
-    "sobol on threads": ("", "on_threads(2, fm.random.sobol, 8 * n, 8, 0, 'owen')"),
+    "sobol": (
+        "from plans import on_threads",
+        "on_threads(1, fm.random.sobol, 4 * n, 8, 0, 'owen')",
+    ),
+    "sobol on threads": (
+        "from plans import on_threads",
+        "on_threads(2, fm.random.sobol, 8 * n, 8, 0, 'owen')",
+    ),
     "sobol of many dimensions": ("", "fm.random.sobol(1, 20 * n)"),
     "noise": (
         "m = fm.score.Gaussian([0.0] * 8, [[float(i == j) for i in range(8)] for j in range(8)])",

@@ -14,6 +14,7 @@ COUNT = """
     import numpy as np
     import fermiac as fm
     from clock import until
+    from plans import on_threads
 
     def n_threads():
         return len(os.listdir("/proc/self/task"))

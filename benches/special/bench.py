@@ -31,16 +31,15 @@ LIBRARIES: dict[str, Any] = {"fermiac": fm.special, "scipy": scipy.special}
 
 
 def call(library: str, name: str) -> Callable[..., Any]:
-    """Return the function of one library, on one thread."""
-    function = getattr(LIBRARIES[library], name)
-    return (
-        (lambda *a: function(*a, plan=fm.Plan(n_threads=1))) if library == "fermiac" else function
-    )
+    """Return the function of one library."""
+    function: Callable[..., Any] = getattr(LIBRARIES[library], name)
+    return function
 
 
 def measure(benchmark: Any, library: str, name: str, *arguments: Any) -> None:
-    """Time one call."""
-    benchmark(call(library, name), *arguments)
+    """Time one call, on one thread."""
+    with fm.Plan(n_threads=1):
+        benchmark(call(library, name), *arguments)
     if benchmark.stats is not None:  # None under --benchmark-disable
         benchmark.extra_info["ns_per_value"] = benchmark.stats.stats.min / SIZE * 1e9
 

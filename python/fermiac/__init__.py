@@ -18,12 +18,12 @@ from fermiac._base import config as _config
 from fermiac._base import forks as _forks
 from fermiac._base import registry as _registry
 from fermiac._base.config import get_num_threads, isa_level, set_num_threads
+from fermiac._base.plan import Plan
 from fermiac._base.validate import suggestion as _suggestion
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample, load, merge
 from fermiac.runs.background import Run, start
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.plan import Plan
 
 if _TYPE_CHECKING:
     from fermiac import (
@@ -66,6 +66,7 @@ _registry.register(
         "plotting": "fermiac.plotting",
         "folders": "fermiac.mcmc",
         "evaluation": "fermiac.runs.shards",
+        "executors": "fermiac.runs.executor",
     },
     [_LAZY[name] for name in _DOMAINS],
 )

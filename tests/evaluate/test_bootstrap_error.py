@@ -130,25 +130,25 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Any) -> None:
         return nearest_mean(x, y)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        bootstrap_error(failing, x, y, n_resamples=150, rng=5, plan=fm.Plan(store=kept))
+        bootstrap_error(failing, x, y, n_resamples=150, rng=5, checkpoint=kept)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert partial.n_resamples == 120  # the first call is that of the whole fit
     first = bootstrap_error(nearest_mean, x, y, n_resamples=120, rng=5)
     assert same(first, partial)
-    whole = bootstrap_error(failing, x, y, n_resamples=150, plan=fm.Plan(store=kept))
+    whole = bootstrap_error(failing, x, y, n_resamples=150, checkpoint=kept)
     assert same(whole, bootstrap_error(nearest_mean, x, y, n_resamples=150, rng=5))
-    more = bootstrap_error(nearest_mean, x, y, n_resamples=160, plan=fm.Plan(store=kept))
+    more = bootstrap_error(nearest_mean, x, y, n_resamples=160, checkpoint=kept)
     assert same(more, bootstrap_error(nearest_mean, x, y, n_resamples=160, rng=5))
     for change in ({"loss": "absolute"}, {"rng": 6}, {"n_resamples": 30}):
         with pytest.raises(CheckpointError):
             bootstrap_error(
-                nearest_mean, x, y, **{"n_resamples": 120, "plan": fm.Plan(store=kept), **change}
+                nearest_mean, x, y, **{"n_resamples": 120, "checkpoint": kept, **change}
             )
     with pytest.raises(CheckpointError):
-        bootstrap_error(nearest_mean, x + 1, y, n_resamples=160, plan=fm.Plan(store=kept))
+        bootstrap_error(nearest_mean, x + 1, y, n_resamples=160, checkpoint=kept)
     with pytest.raises(CheckpointError, match="learner"):
-        bootstrap_error(nearest, x, y, n_resamples=160, plan=fm.Plan(store=kept))
+        bootstrap_error(nearest, x, y, n_resamples=160, checkpoint=kept)
 
 
 def test_the_rate_of_overfitting_keeps_632_plus_in_its_range() -> None:

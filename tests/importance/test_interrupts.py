@@ -114,7 +114,11 @@ def test_an_interrupt_of_the_last_report_hands_out_the_whole_result(verb: str) -
     def call(progress: Callable[[int, int], None] | bool) -> Any:
         function = getattr(fm.importance, verb)
         return function(
-            lambda x: -0.5 * np.sum(x**2, axis=1), wide(2, 1.5), n=5000, rng=0, progress=progress
+            lambda x: -0.5 * np.sum(x**2, axis=1),
+            wide(2, 1.5),
+            n=5000,
+            rng=0,
+            plan=fm.Plan(progress=progress),
         )
 
     with pytest.raises(KeyboardInterrupt) as caught:

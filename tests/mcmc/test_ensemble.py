@@ -77,7 +77,7 @@ def test_forms_of_targets_and_drivers_give_the_same_chain(make: Any, kernel: str
             20,
             n_points=400,
             driver=driver,
-            plan=fm.Plan(n_threads=n_threads),
+            n_threads=n_threads,
         )
 
     target = make()

@@ -147,7 +147,7 @@ def test_drivers_and_threads_give_the_same_bits(kernel: fm.mcmc.Kernel) -> None:
 
     def run(driver: str, n_threads: int) -> Array:
         chains = Chains(kernel, target, x0, n_warmup=250, rng=9)
-        return chains.run(280, driver=driver, plan=fm.Plan(n_threads=n_threads))[0]
+        return chains.run(280, driver=driver, n_threads=n_threads)[0]
 
     first = run("free", 1)
     assert np.isfinite(first).all()

@@ -81,7 +81,7 @@ def test_a_store_is_filled_by_any_process(tmp_path: Path, threads: Any) -> None:
     gone = random.Random(1).sample(sorted(contents), len(contents) // 2)
     for name in gone:
         (tmp_path / name).unlink()
-    check(run(**given, plan=fm.Plan(n_threads=1)), whole)
+    check(run(**how, plan=fm.Plan(n_threads=1, store=tmp_path)), whole)
     assert {name: content(tmp_path / name) for name in contents} == contents
     for name in gone[::2]:
         (tmp_path / name).unlink()
@@ -282,6 +282,7 @@ DRIVER = """
     import sys
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
+    import fermiac as fm
     import test_section_files as test
 
     if __name__ == "__main__":

@@ -284,7 +284,10 @@ def test_doubts_about_a_fitted_density() -> None:
 def test_independent_points_have_the_same_bits_on_any_number_of_threads(
     how: dict[str, Any],
 ) -> None:
-    runs = [run(sampler=fm.nested.Slice(n_slices=9), n_threads=n, **how) for n in (1, 2, 3)]
+    runs = [
+        run(sampler=fm.nested.Slice(n_slices=9), plan=fm.Plan(n_threads=n), **how)
+        for n in (1, 2, 3)
+    ]
     assert second_of(runs[0]).is_fitted
     assert_same_second(runs[0], runs[1])
     assert_same_second(runs[0], runs[2])
@@ -400,7 +403,7 @@ def test_of_the_first_run_of_a_dynamic_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [{}, {"bound": "friends"}, {"periodic": [0], "reflective": [1]}])
 def test_the_same_bits_on_any_number_of_threads(how: dict[str, Any]) -> None:
-    runs = [run(n_live=150, sampler=SAMPLER, n_threads=n, **how) for n in (1, 2, 3)]
+    runs = [run(n_live=150, sampler=SAMPLER, plan=fm.Plan(n_threads=n), **how) for n in (1, 2, 3)]
     assert_same_second(runs[0], runs[1])
     assert_same_second(runs[0], runs[2])
 

@@ -134,7 +134,10 @@ def test_a_torch_likelihood() -> None:
 @pytest.mark.parametrize("how", [{}, {"periodic": [0]}, {"sampler": Galilean(n_steps=9, step=0.7)}])
 def test_threads_leave_the_bits(how: dict[str, Any]) -> None:
     law = builtin_density()
-    runs = [run(law, n_threads=n, **{"sampler": SHORT, "n_live": 200, **how}) for n in (1, 2, 3)]
+    runs = [
+        run(law, plan=fm.Plan(n_threads=n), **{"sampler": SHORT, "n_live": 200, **how})
+        for n in (1, 2, 3)
+    ]
     assert_same(runs[0], runs[1])
     assert_same(runs[0], runs[2])
 

@@ -103,5 +103,5 @@ def test_the_replicates_of_a_curve(tmp_path: Path) -> None:
 
 
 def test_what_is_no_executor() -> None:
-    with pytest.raises(ArgumentError, match="executor: 3 given"):
+    with pytest.raises(ArgumentError, match="plan: 3 given"):
         posterior("epsilon", plan=3)

@@ -88,7 +88,7 @@ def test_batch_equals_single_rows_on_any_threads(thread_counts: tuple[int, ...])
     n, delta = counts(200, 15), deltas(200, 16)
     n[:, 100:] = n[:, :100]  # repeated rows
     delta[100:] = delta[:100]
-    found = [POSTERIOR(*n, delta=delta, n_threads=k) for k in thread_counts]
+    found = [POSTERIOR(*n, delta=delta, plan=fm.Plan(n_threads=k)) for k in thread_counts]
     for query in (lambda p: p.ppf(0.3), lambda p: p.cdf(1.0), lambda p: p.pdf(0.7)):
         first, *others = [query(p) for p in found]
         for other in others:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from plans import on_threads
 from tests.privacy.test_watermark import KINDS, Array, Key, watermarked
 
-import fermiac as fm
 from fermiac.errors import ArgumentError
 from fermiac.privacy import ExponentialKey, InverseTransformKey, detect_watermark
 
@@ -80,7 +80,7 @@ def test_samples_follow_the_key_and_the_law(kind: str) -> None:
         expected = order[[int(np.argmax(reached >= u)) for u in key.uniforms]]
     np.testing.assert_array_equal(text, expected)
     np.testing.assert_array_equal(key.sample(np.tile(p, (30, 1)), offset=1990)[10:], text[:20])
-    np.testing.assert_array_equal(key.sample(10 * p, 30, plan=fm.Plan(n_threads=3)), text[:30])
+    np.testing.assert_array_equal(on_threads(3, key.sample, 10 * p, 30), text[:30])
     seen = []
 
     def law(tokens: NDArray[np.int64]) -> Array:

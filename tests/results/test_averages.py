@@ -315,12 +315,12 @@ def test_a_function_on_workers() -> None:
                 for name in ("mean", "stderr", "ess"):
                     np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
         for values in (x, "a", ["a", "b"]):
-            with pytest.raises(ArgumentError, match="executor: given with f that is no function"):
+            with pytest.raises(ArgumentError, match="plan: an executor given with f"):
                 chains.expect(values, plan=threads)
         with pytest.raises(TargetError):
             chains.expect(lambda x: x[:3, 0], plan=threads)
     with spawned(2) as pool:
         there = weighted.expect(worker_targets.moments, plan=pool)
     np.testing.assert_array_equal(there.mean, weighted.expect(worker_targets.moments).mean)
-    with pytest.raises(ArgumentError, match="executor: 3 given"):
+    with pytest.raises(ArgumentError, match="plan: 3 given"):
         weighted.expect(worker_targets.moments, plan=3)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from score_flow_help import HIGH, LOW, Single, exact_a, model_a, probe_points
 
-import fermiac as fm
 from fermiac.errors import ArgumentError, NumericalError, TargetError
 from fermiac.score import Adaptive, Model
 from fermiac.score.adaptive import integrate_adaptive
@@ -129,9 +128,7 @@ def test_compiled_models_give_the_same_bits_on_any_threads_and_in_any_batch(meth
     chosen = Adaptive(method, 1e-9, 1e-9)
     one = flow(model, y, [HIGH, 1.0, LOW], chosen, trace=(None, 1))
     for n_threads in (2, 8):
-        many = flow(
-            model, y, [HIGH, 1.0, LOW], chosen, trace=(None, 1), plan=fm.Plan(n_threads=n_threads)
-        )
+        many = flow(model, y, [HIGH, 1.0, LOW], chosen, trace=(None, 1), n_threads=n_threads)
         for name, value in one.items():
             np.testing.assert_array_equal(many[name], value)
     for part in (slice(0, 1), slice(60, 71), slice(255, 100, -1)):

@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {"layers": (32, 32), "learning_rate": 5e-3}
 
 
 #: Arguments of the call, not of the surrogate.
-RUN = ("n_live", "n_threads", "on_nan", "names", "blobs")
+RUN = ("n_live", "plan", "on_nan", "names", "blobs")
 
 
 class Counted:
@@ -47,14 +47,14 @@ def sampled(f: Any, prior: Any = BOX, seed: int = 0, **options: Any) -> Any:
     with warnings.catch_warnings():
         # That the likelihood is cheap.
         warnings.simplefilter("ignore", FermiacWarning)
-        settings = {key: options.pop(key) for key in list(options) if key in RUN}
+        settings = {"plan": fm.Plan(progress=False)}
+        settings |= {key: options.pop(key) for key in list(options) if key in RUN}
         surrogate = Surrogate(**{**SMALL, **options})
         # Without the comparison of rows: tests count the calls.
         return fm.nested.sample(
             f,
             prior,
             rng=seed,
-            plan=fm.Plan(progress=False),
             surrogate=surrogate,
             check=False,
             **settings,

@@ -17,6 +17,7 @@ from fermiac._base import layout
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, taken, whole
 from fermiac.distributions.law import subkey
@@ -33,7 +34,6 @@ from fermiac.evaluate.losses import Loss, LossFunction, LossName, loss_of
 from fermiac.evaluate.splits import resample
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import Budget, RunLoop, run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 
 __all__ = ["Fit", "bootstrap_error"]

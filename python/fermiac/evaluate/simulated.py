@@ -15,6 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, shown, whole
 from fermiac.diagnostics.convergence import ess
@@ -28,7 +29,6 @@ from fermiac.results.result import Finding, Result, warn
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import computed
-from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

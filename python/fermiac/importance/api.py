@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole, yes
 from fermiac._base.variables import Params, Variables
@@ -35,7 +36,6 @@ from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.callables import law_handle

@@ -14,6 +14,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, probability, real, shown, taken, whole
 from fermiac._base.variables import Params
@@ -26,7 +27,6 @@ from fermiac.results.chain_errors import MOST_RHAT, chain_shape, is_ensemble, ra
 from fermiac.results.error_models import Average, average, error_model_of
 from fermiac.results.result import Finding, warn
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient

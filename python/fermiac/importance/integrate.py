@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, real, real_numbers, shown, whole, yes
 from fermiac._base.variables import Params, Variables
@@ -22,7 +23,6 @@ from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.runs.checkpoint import Checkpoint, Log
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared

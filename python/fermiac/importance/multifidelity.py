@@ -16,6 +16,7 @@ from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.exponents import exponents, scaled
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import choice, listed, positive, real_numbers, shown, whole, yes
 from fermiac._base.variables import Params
@@ -30,7 +31,6 @@ from fermiac.random import RngLike, key_of
 from fermiac.results.result import Finding, warn
 from fermiac.results.unseen import equal_finding
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law

@@ -13,6 +13,7 @@ from fermiac import _core
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, positive, real, real_numbers, require, shown, whole, yes
 from fermiac.errors import ArgumentError, WorkerError
@@ -23,7 +24,6 @@ from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint, Log
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 
 if TYPE_CHECKING:

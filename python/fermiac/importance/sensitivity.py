@@ -16,6 +16,7 @@ from scipy.special import ndtr, stdtrit
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.plan import PlanLike, alone, plan_of
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import (
     choice,
@@ -44,7 +45,6 @@ from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.results.result import Finding, warn
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
-from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, labels, positive, shown, whole, yes
 from fermiac._base.variables import Params, Variables
@@ -53,7 +54,6 @@ from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.executor import takes_points
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient

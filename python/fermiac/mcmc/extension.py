@@ -17,6 +17,7 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.folders import VERIFY, Verify, check
 from fermiac._base.layout import layout_of
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, path_of, shown, whole
 from fermiac.errors import ArgumentError
@@ -27,7 +28,6 @@ from fermiac.mcmc.parquet_folder import inner_of
 from fermiac.mcmc.result import Chains, known, statistics
 from fermiac.mcmc.run import ChainLoop
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     pass

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from fermiac._base.plan import Plan, alone
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
@@ -15,7 +16,6 @@ from fermiac.mcmc.result import Chains
 from fermiac.results.result import warn
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import Store, computed, identity_of_call, part_of
-from fermiac.runs.plan import Plan, alone
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:

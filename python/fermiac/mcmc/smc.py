@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import labels, probability, whole, yes
 from fermiac.distributions import Law, Product, as_law
@@ -23,7 +24,6 @@ from fermiac.mcmc.smc_result import SmcSample
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.named import named_law, names_of

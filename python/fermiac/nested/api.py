@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, positive, shown, yes
 from fermiac._base.variables import Params, Variables
@@ -38,7 +39,6 @@ from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 from fermiac.targets.conversion import Gradient
 from fermiac.targets.named import named_law, names_of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import positive, shown, whole
 from fermiac.errors import ArgumentError
@@ -21,7 +22,6 @@ from fermiac.nested.run import NestedLoop
 from fermiac.nested.samplers import Learnt
 from fermiac.results.result import warn
 from fermiac.runs.loop import View
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluated
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fermiac._base.plan import Plan, alone
 from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.nested.result import NestedResult
@@ -22,7 +23,6 @@ from fermiac.runs.parts import (
     part_of,
     store_of,
 )
-from fermiac.runs.plan import Plan, alone
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from fermiac import _core, special
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, alone, plan_of
 from fermiac._base.validate import choice, columns, unwrapped
 from fermiac.privacy.checks import Array, Layout, confusion_counts, fraction, provenance
 from fermiac.privacy.gaussian import gdp_epsilon
@@ -20,7 +21,6 @@ from fermiac.privacy.posterior import epsilon_posterior
 from fermiac.privacy.rates import DIRECTIONS, Direction
 from fermiac.results.result import Result
 from fermiac.runs.executor import rows_by
-from fermiac.runs.plan import PlanLike, alone, plan_of
 
 if TYPE_CHECKING:
     from fermiac.runs.executor import ExecutorLike

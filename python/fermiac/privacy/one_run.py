@@ -13,13 +13,13 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import choice, columns, numbers, require, taken, unwrapped
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array, at_least_zero, fraction, provenance, whole_counts
 from fermiac.privacy.trade_off import TradeOff
 from fermiac.results.result import Result
 from fermiac.runs.executor import rows_by
-from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from fermiac.runs.executor import ExecutorLike

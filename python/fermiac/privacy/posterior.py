@@ -14,6 +14,7 @@ from fermiac import special
 from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import choice, numbers, taken, unwrapped
 from fermiac.privacy.checks import (
     Array,
@@ -26,7 +27,6 @@ from fermiac.privacy.checks import (
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior_base import Posterior, laws, on, rows_of_part
 from fermiac.privacy.rates import DIRECTIONS, Direction, delta_of_rates, epsilon_of_rates
-from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,13 +15,13 @@ from fermiac._base import registry
 from fermiac._base.bca import ends as bca_ends
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import RngLike, choice, key_of, shown, unwrapped, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.privacy.checks import Array, fraction, provenance, single, two_groups, warned
 from fermiac.results import html
 from fermiac.results.result import Result
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates, drawn, given_replicates
 
 if TYPE_CHECKING:

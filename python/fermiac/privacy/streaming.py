@@ -16,6 +16,7 @@ from fermiac import _core
 from fermiac._base.arrow import Stream, is_stream
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, alone, plan_of
 from fermiac._base.validate import MOST_NAMES, choice, listed, path_of, real, shown, texts, whole
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.privacy.columns import Figure, figures_of, values_of
@@ -24,7 +25,6 @@ from fermiac.privacy.rates import Direction
 from fermiac.runs.executor import require_executor
 from fermiac.runs.fingerprint import fingerprint
 from fermiac.runs.parts import Part, part_of
-from fermiac.runs.plan import PlanLike, alone, plan_of
 
 if TYPE_CHECKING:
     pass

@@ -14,6 +14,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, numbers, real, shown, whole, yes
 from fermiac.errors import ArgumentError
@@ -24,7 +25,6 @@ from fermiac.privacy.watermark_keys import (
     integers,
 )
 from fermiac.results.result import Result
-from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import (
     RngLike,
     choice,
@@ -31,7 +32,6 @@ from fermiac.resample.run import run
 from fermiac.resample.schemes import SCHEMES, Replay, Scheme, SchemeName
 from fermiac.resample.several_classes import OfClasses
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates
 
 if TYPE_CHECKING:

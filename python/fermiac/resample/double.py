@@ -15,6 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.exponents import exponents, restored, scaled
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, probability, whole
 from fermiac.distributions.law import subkey
@@ -30,7 +31,6 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.exponents import restored, scaled
+from fermiac._base.plan import Plan, PlanLike, plan_of
 from fermiac._base.validate import whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.resample.callables import Function, StatisticFunction
@@ -25,7 +26,6 @@ from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
-from fermiac.runs.plan import Plan, PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, drawn
 
 if TYPE_CHECKING:

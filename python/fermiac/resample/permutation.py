@@ -17,6 +17,7 @@ from fermiac._base.binomial import clopper_pearson
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.exponents import exponents, is_ordinary, restored, scaled
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, taken, whole, yes
 from fermiac.errors import ArgumentError
@@ -27,7 +28,6 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary, of_figures
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.ask import ask
 from fermiac._base.exponents import exponents, restored, scaled
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import choice, probability, real_numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.resample.intervals import METHODS, MethodName
@@ -21,7 +22,6 @@ from fermiac.resample.schemes import SERIES
 from fermiac.resample.text import headline, table
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing
 
 if TYPE_CHECKING:

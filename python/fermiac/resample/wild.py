@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.exponents import restored, scaled
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import (
@@ -33,7 +34,6 @@ from fermiac.results.provenance import provenance
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows
 
 if TYPE_CHECKING:

@@ -212,7 +212,7 @@ def _values(
         scalar, is_complex = bool(target.scalar), target.complex
     else:
         if executor is not None:
-            raise ArgumentError("executor: given with f that is no function; leave it out")
+            raise ArgumentError("plan: an executor given with f that is no function; leave it out")
         array = taken(name, f)
         lead = sample.draws.shape[:-1]
         if array.ndim > 1 and array.shape[: len(lead)] == lead and len(lead) > 1:

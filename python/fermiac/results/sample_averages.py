@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import part_of
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac.results import averages, intervals, quantiles
 from fermiac.results.summary import Summary
-from fermiac.runs.plan import PlanLike, plan_of
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law

@@ -11,11 +11,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from fermiac._base.plan import reporting
 from fermiac._base.registry import load_domains
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.results.result import is_quiet
-from fermiac.runs.plan import reporting
 
 __all__ = ["Run", "start", "starter", "watch"]
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.plan import EVERY, Plan
 from fermiac._base.validate import RngLike, key_of, path_of, positive, whole, yes
 from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import CheckpointError, TargetError
-from fermiac.runs.plan import EVERY, Plan
 
 __all__ = [
     "Checkpoint",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fermiac import _core
+from fermiac._base.plan import Part
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError, CheckpointError
@@ -24,7 +25,6 @@ from fermiac.runs.dispatch import Dispatch, Tick
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import ExecutorLike, Sharded
 from fermiac.runs.fingerprint import fingerprint
-from fermiac.runs.plan import Part
 
 __all__ = [
     "Part",

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.plan import Plan
 from fermiac._base.progress import Report
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import gathered, part_of, store_of
-from fermiac.runs.plan import Plan
 from fermiac.runs.rows import RowsOfCall
 
 __all__ = ["Drawing", "Replicates", "block_size", "drawn", "first_rows", "given_replicates"]

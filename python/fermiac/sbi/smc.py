@@ -15,6 +15,7 @@ from fermiac import _core
 from fermiac._base import layout
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, real, shown, whole
 from fermiac.distributions.law import Law, refuse_points, subkey
@@ -32,7 +33,6 @@ from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import Budget, RunLoop, run_and_warn
 from fermiac.runs.parts import computed
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.sbi.distances import (
     Distance,
     DistanceFunction,

@@ -15,6 +15,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.ask import ask as asked
 from fermiac._base.calls import public
+from fermiac._base.plan import Plan, PlanLike, alone, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import (
@@ -30,7 +31,6 @@ from fermiac._base.validate import (
 )
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.runs.plan import Plan, PlanLike, alone, plan_of
 from fermiac.score.arguments import as_model
 from fermiac.score.exact import Gaussian, GaussianMixture
 from fermiac.score.guided_result import Guided

@@ -15,12 +15,12 @@ from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.calls import public
 from fermiac._base.config import isa_level
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, numbers, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score import fitting
 from fermiac.score.mlp import level_classifier, read_network, write_network
 from fermiac.score.model import event_shape_of, rows_of

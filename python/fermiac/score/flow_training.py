@@ -11,10 +11,10 @@ from scipy.optimize import linear_sum_assignment
 
 from fermiac import _core
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import RngLike, numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score import fitting
 from fermiac.score.flows import transport
 from fermiac.score.interpolants import FlowModel, Interpolant

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, real, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.interpolants import FlowModel
 from fermiac.score.model import rows_of
 from fermiac.score.noise import INTEGRATE

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, alone, plan_of
 from fermiac._base.progress import Report, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, key_of, labels, whole
@@ -23,7 +24,6 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.score.arguments import as_model, range_findings, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
 from fermiac.score.gibbs_chains import Chains, CoreChains

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac.diagnostics.convergence import ess, mcse, rhat
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.results.result import Finding
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.gibbs_chains import Windows
 from fermiac.score.gibbs_parts import are_parts, joined, missing_chains
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.calls import public, users_level
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning, InternalError
@@ -22,7 +23,6 @@ from fermiac.results.result import Finding, is_quiet
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import (
     Call,

@@ -14,12 +14,12 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, key_of, numbers, require, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model
 from fermiac.score.model import Model, rows_of
 from fermiac.score.noise import PROBE

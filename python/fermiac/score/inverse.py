@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.calls import public
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import RngLike, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import quiet
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model
 from fermiac.score.exact import Gaussian, GaussianMixture
 from fermiac.score.guided_result import LEAST_LINES, Guided, is_collapsed

@@ -14,13 +14,13 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import choice, key_of, numbers, positive, shown, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.results.result import Finding, Result
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.likelihood_parts import OF_CALL, joined, likelihood_in_parts, missing

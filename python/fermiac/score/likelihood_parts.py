@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.plan import alone
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import key_of, numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import identity_of_call
-from fermiac.runs.plan import alone
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
 from fermiac.score.split import Split

@@ -16,13 +16,13 @@ from fermiac._base import layout as fit
 from fermiac._base.ask import ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import RngLike, key_of, real, shown, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
 from fermiac.score.noise import CHOICE
 from fermiac.score.split import Split

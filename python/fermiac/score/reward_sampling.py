@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import (
     RngLike,
@@ -29,7 +30,6 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
 from fermiac.score.integration import event_of

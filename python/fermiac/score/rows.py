@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.plan import alone
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import key_of, numbers, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result, quiet
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import identity_of_call, is_default, part_of
-from fermiac.runs.plan import alone
 from fermiac.runs.rows import RowsOfCall
 from fermiac.score.split import Split
 from fermiac.targets.factories import Factory

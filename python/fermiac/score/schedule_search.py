@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, alone, plan_of
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole
 from fermiac.errors import ArgumentError, InternalError, TargetError
-from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, levels_within, range_of
 from fermiac.score.integration import event_of, integrate, start_noise

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fermiac._base.plan import Plan
 from fermiac._base.validate import RngLike
 from fermiac.results.result import Result
 from fermiac.runs.parts import gathered, part_of, store_of
-from fermiac.runs.plan import Plan
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from fermiac import _core
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import (
     RngLike,
@@ -33,7 +34,6 @@ from fermiac.errors import ArgumentError
 from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint
 from fermiac.runs.executor import ExecutorLike
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.executor_model import sharded_model

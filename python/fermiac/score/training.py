@@ -18,6 +18,7 @@ from fermiac._base import store
 from fermiac._base.ask import ask
 from fermiac._base.calls import public, users_level
 from fermiac._base.config import isa_level
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import (
     RngLike,
@@ -33,7 +34,6 @@ from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score import fitting
 from fermiac.score.arguments import level_range
 from fermiac.score.mlp import read_network, score_mlp, write_network

@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import RngLike, choice, key_of, probability, real, shown, whole
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.score.masked import TOGETHER, Job, Unmasked, started
 from fermiac.score.masked_parts import OF_CALL, WHOLE, sequences_in_parts
 from fermiac.score.noise import CHOICE

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, alone, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, real, shown, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, alone, plan_of
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.graph import Graph

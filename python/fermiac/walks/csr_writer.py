@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, taken, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.walks.arrays import edge_weights, nodes
 from fermiac.walks.files import describe, opened, replaced
 from fermiac.walks.graph import Graph

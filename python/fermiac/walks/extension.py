@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.config import get_num_threads, resolve_threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, shown, taken, whole
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError
 from fermiac.results.result import told
 from fermiac.runs.loop import run_and_warn
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.walks.api import BLOCK, MOST_STEPS
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.ask import ask
+from fermiac._base.plan import Plan, PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, taken, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
 from fermiac.results.result import warn
-from fermiac.runs.plan import Plan, PlanLike, plan_of
 from fermiac.walks.chains import CHAINS, Base, BaseChain, named_chains
 from fermiac.walks.crawl import Crawl
 from fermiac.walks.graph import Graph

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.plan import alone
 from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results.result import Finding, told, warn
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
-from fermiac.runs.plan import alone
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.memory import BLOCK
 from fermiac.walks.node_functions import NodeFunction

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
+from fermiac._base.plan import alone
 from fermiac._base.validate import RngLike, key_of, numbered, numbers, shown, whole
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -19,7 +20,6 @@ from fermiac.results.result import Finding, Result, told, warn
 from fermiac.results.reweight import PARTS
 from fermiac.results.summary import Summary
 from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
-from fermiac.runs.plan import alone
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.losses import Loss
 

@@ -15,7 +15,7 @@ from fermiac.importance.failure.space import LimitState, NormalMap
 
 def limit_state(name: str) -> LimitState:
     problem = PROBLEMS[name]
-    return LimitState(problem.g, NormalMap(normal(problem.dim), 1), "raise", None)
+    return LimitState(problem.g, NormalMap(normal(problem.dim)), "raise", None)
 
 
 @pytest.mark.parametrize("gradient", [None, lambda u: np.full(10, -1 / math.sqrt(10))])

@@ -14,7 +14,7 @@ from fermiac.importance.failure.walk import Walk, start_points, steps
 
 def limit_state(name: str) -> LimitState:
     problem = PROBLEMS[name]
-    return LimitState(problem.g, NormalMap(normal(problem.dim), 1), "raise", None)
+    return LimitState(problem.g, NormalMap(normal(problem.dim)), "raise", None)
 
 
 def walk(g: LimitState, n_level: int, budget: int, key: int) -> Walk:
@@ -55,7 +55,7 @@ def test_chains_keep_the_conditional_law() -> None:
 
 
 def test_a_walk_ends_where_g_is_flat() -> None:
-    g = LimitState(lambda x: np.ones(len(x)), NormalMap(normal(2), 1), "raise", None)
+    g = LimitState(lambda x: np.ones(len(x)), NormalMap(normal(2)), "raise", None)
     found = walk(g, 200, 10_000, 0)
     assert not found.reached
     assert g.n_evals == 200

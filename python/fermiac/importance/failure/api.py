@@ -14,6 +14,7 @@ from fermiac import _core
 from fermiac._base.ask import ask, real_answer
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
+from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, real, real_numbers, shown, whole, yes
 from fermiac._base.variables import Params
@@ -31,7 +32,6 @@ from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import texts, warn
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
-from fermiac.runs.plan import PlanLike, plan_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fermiac import _core
+from fermiac._base import registry
 from fermiac._base.calls import public_class
 from fermiac._base.config import within
 from fermiac._base.progress import Report, check_progress
 from fermiac._base.validate import path_of, positive, shown, whole
 from fermiac.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from fermiac.runs.executor import ExecutorLike
 
 __all__ = ["Part", "Plan", "PlanLike", "alone", "plan_of", "reporting"]
 
@@ -86,9 +84,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.executor is not None:
-            from fermiac.runs.executor import require_executor  # engines are needed by it alone
-
-            require_executor(self.executor)
+            registry.function("executors", "require_executor")(self.executor)
         if self.n_threads is not None:
             self._set("n_threads", whole("n_threads", self.n_threads, 1, _core.MAX_THREADS))
         if self.store is not None:
@@ -139,7 +135,7 @@ class _Context(NamedTuple):
     n_threads: int | None
 
 
-PlanLike: TypeAlias = "Plan | ExecutorLike"
+PlanLike: TypeAlias = Plan | Any
 """A plan, or an executor alone."""
 
 _NOTHING = Plan()
@@ -202,10 +198,9 @@ _ALWAYS = ("n_threads", "progress", "every")
 def _of_executor(given: Any) -> Plan:
     try:
         return Plan(executor=given)
-    except ArgumentError:
-        raise ArgumentError(
-            f"plan: {shown(given)} given; a fermiac.Plan is needed, or an executor alone"
-        ) from None
+    except ArgumentError as error:
+        text = str(error).removeprefix("executor: ")
+        raise ArgumentError(f"plan: {text}; plan= also takes a fermiac.Plan") from None
 
 
 def _part(name: str, given: object) -> Part:
