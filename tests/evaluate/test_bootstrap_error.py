@@ -118,8 +118,7 @@ def test_processes() -> None:
 
 def test_a_run_that_was_killed_goes_on(tmp_path: Any) -> None:
     x, y = data(3, 60)
-    path = tmp_path / "run.safetensors"
-    kept = fm.Checkpoint(path, every=1e-9)
+    kept = fm.Plan(store=tmp_path / "run", every=1e-9)
     calls = 0
 
     def failing(x: Any, y: Any) -> Any:
@@ -130,25 +129,23 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Any) -> None:
         return nearest_mean(x, y)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        bootstrap_error(failing, x, y, n_resamples=150, rng=5, checkpoint=kept)
+        bootstrap_error(failing, x, y, n_resamples=150, rng=5, plan=kept)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert partial.n_resamples == 120  # the first call is that of the whole fit
     first = bootstrap_error(nearest_mean, x, y, n_resamples=120, rng=5)
     assert same(first, partial)
-    whole = bootstrap_error(failing, x, y, n_resamples=150, checkpoint=kept)
+    whole = bootstrap_error(failing, x, y, n_resamples=150, plan=kept)
     assert same(whole, bootstrap_error(nearest_mean, x, y, n_resamples=150, rng=5))
-    more = bootstrap_error(nearest_mean, x, y, n_resamples=160, checkpoint=kept)
+    more = bootstrap_error(nearest_mean, x, y, n_resamples=160, plan=kept)
     assert same(more, bootstrap_error(nearest_mean, x, y, n_resamples=160, rng=5))
     for change in ({"loss": "absolute"}, {"rng": 6}, {"n_resamples": 30}):
         with pytest.raises(CheckpointError):
-            bootstrap_error(
-                nearest_mean, x, y, **{"n_resamples": 120, "checkpoint": kept, **change}
-            )
+            bootstrap_error(nearest_mean, x, y, **{"n_resamples": 120, "plan": kept, **change})
     with pytest.raises(CheckpointError):
-        bootstrap_error(nearest_mean, x + 1, y, n_resamples=160, checkpoint=kept)
+        bootstrap_error(nearest_mean, x + 1, y, n_resamples=160, plan=kept)
     with pytest.raises(CheckpointError, match="learner"):
-        bootstrap_error(nearest, x, y, n_resamples=160, checkpoint=kept)
+        bootstrap_error(nearest, x, y, n_resamples=160, plan=kept)
 
 
 def test_the_rate_of_overfitting_keeps_632_plus_in_its_range() -> None:
