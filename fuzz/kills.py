@@ -289,16 +289,9 @@ def _particles(kept: Any, folder: Path) -> Any:
         time.sleep(_SLOW / 10)
         return theta + stream.normal(2)
 
-    return fm.sbi.abc_smc(
-        simulate,
-        _BOX,
-        [1.0, 0.0],
-        60,
-        min_acceptance=0.2,
-        rng=7,
-        checkpoint=kept,
-        plan=fm.Plan(progress=False),
-    )
+    store = folder / "checkpoint" if kept else None
+    plan = fm.Plan(store=store, every=_EVERY, progress=False)
+    return fm.sbi.abc_smc(simulate, _BOX, [1.0, 0.0], 60, min_acceptance=0.2, rng=7, plan=plan)
 
 
 def _images(kept: Any, folder: Path) -> Any:
