@@ -42,9 +42,10 @@ class PartialEvidence(BlocksOfCall):
     >>> law = fm.distributions.Normal(0.0, 3.0)
     >>> def log_density(x):
     ...     return -0.5 * x[:, 0] ** 2
+    >>> plans = [fm.Plan(part=(i, 3)) for i in range(3)]
     >>> parts = [
-    ...     fm.importance.evidence(log_density, law, n=20_000, rng=0, plan=fm.Plan(part=(i, 3)))
-    ...     for i in range(3)
+    ...     fm.importance.evidence(log_density, law, n=20_000, rng=0, plan=plan)
+    ...     for plan in plans
     ... ]
     >>> z = fm.merge(parts).evidence()
     >>> whole = fm.importance.evidence(log_density, law, n=20_000, rng=0)

@@ -53,7 +53,8 @@ class Replicates(RowsOfCall):
     --------
     >>> import fermiac as fm
     >>> x = fm.random.Stream(1).exponential(30)
-    >>> parts = [fm.resample.bootstrap(x, "sd", rng=0, plan=fm.Plan(part=(i, 3))) for i in range(3)]
+    >>> plans = [fm.Plan(part=(i, 3)) for i in range(3)]
+    >>> parts = [fm.resample.bootstrap(x, "sd", rng=0, plan=plan) for plan in plans]
     >>> r = fm.resample.bootstrap(x, "sd", rng=0, replicates=fm.merge(parts))
     >>> r.upper == fm.resample.bootstrap(x, "sd", rng=0).upper
     True

@@ -58,9 +58,10 @@ class Rows(RowsOfCall):
     --------
     >>> import fermiac as fm
     >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.04, 0.04])
+    >>> plans = [fm.Plan(part=(i, 3)) for i in range(3)]
     >>> parts = [
-    ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, plan=fm.Plan(part=(i, 3)))
-    ...     for i in range(3)
+    ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, plan=plan)
+    ...     for plan in plans
     ... ]
     >>> x = fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0)
     >>> bool((fm.merge(parts).array == x.draws).all())
