@@ -178,7 +178,8 @@ def test_samples_are_tensors_with_the_law_of_the_data(torch: Any) -> None:
 
 def test_progress_is_told(torch: Any) -> None:
     told: list[tuple[int, int]] = []
-    integrate(both()[1], starts(), GRID, progress=lambda done, total: told.append((done, total)))
+    plan = fm.Plan(progress=lambda done, total: told.append((done, total)))
+    integrate(both()[1], starts(), GRID, plan=plan)
     assert told[-1] == (42, 42)
     assert told == sorted(told)
 
