@@ -14,6 +14,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.bridges)
+            # PyTensor compiles C the first time, slowly on a busy machine.
+            item.add_marker(pytest.mark.timeout(600))
             # Other libraries warn of each other.
             item.add_marker(pytest.mark.filterwarnings("ignore"))
             item.add_marker(pytest.mark.filterwarnings("error::fermiac.errors.FermiacWarning"))

@@ -110,8 +110,9 @@ def whole_calls(**given: Any) -> list[Any]:
         **given,
     )  # fmt: skip
     rows = fm.score.sample(
-        MODEL, 700, n_steps=5, sigma_range=(0.01, 50.0), rng=1, plan=fm.Plan(part=(0, 1)), **given
-    )
+        MODEL, 700, n_steps=5, sigma_range=(0.01, 50.0), rng=1,
+        plan=fm.Plan(executor=given.get("plan"), part=(0, 1)),
+    )  # fmt: skip
     p = fm.privacy.epsilon_posterior(np.arange(1.0, 20.0), 5, 3, 9, **given)
     walk = fm.walks.walk(GRAPH, "none", n_steps=500, n_walkers=40, rng=1, **given)
     tokens = fm.walks.optimize(LOSS, GRAPH, n_steps=200, replicates=12, rng=1, **given)
@@ -348,18 +349,19 @@ DRIVER = """
 
     PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
 
-    def solve(**where):
-        return fm.nested.sample(targets.slow_bowl, PRIOR, n_live=40, runs=12, rng=1, **where)
+    def solve(executor, store):
+        plan = fm.Plan(executor=executor, store=store)
+        return fm.nested.sample(targets.slow_bowl, PRIOR, n_live=40, runs=12, rng=1, plan=plan)
 
     def main(engine, store):
         if engine == "process_pool":
             with ProcessPoolExecutor(2, get_context("spawn")) as executor:
-                solve(executor=executor, store=store)
+                solve(executor, store)
         else:
             from distributed import Client, LocalCluster
             with LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster:
                 with Client(cluster) as client:
-                    solve(executor=client, store=store)
+                    solve(client, store)
 
     if __name__ == "__main__":
         main(*sys.argv[1:])
@@ -476,6 +478,7 @@ def test_a_job_that_was_killed_goes_on_from_its_store(
             import sys, time
             from mpi4py.futures import MPIPoolExecutor
             import problem
+            import fermiac as fm
             from fermiac.nested import NestedResult
 
             save = NestedResult.save
@@ -488,7 +491,7 @@ def test_a_job_that_was_killed_goes_on_from_its_store(
 
             if __name__ == "__main__":
                 with MPIPoolExecutor() as executor:
-                    problem.solve(executor=executor, store=sys.argv[1])
+                    problem.solve(fm.Plan(executor=executor, store=sys.argv[1]))
             """
         )
     )
