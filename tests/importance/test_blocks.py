@@ -98,7 +98,7 @@ def test_processes() -> None:
     factory = fm.targets.factory("worker_targets:make_moments", 1.0)
     with spawned(2) as executor:
         assert_same(expect(f, plan=executor, **given), expect(f))
-        made_there = expect(f, plan=executor, target_factory=factory, **given)
+        made_there = expect(factory, plan=executor, **given)
     assert_same(made_there, expect(f))
 
 

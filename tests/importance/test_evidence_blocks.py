@@ -95,7 +95,7 @@ def test_processes() -> None:
     local = evidence(f, n=20_000)
     with spawned(2) as executor:
         assert_same(evidence(f, n=20_000, plan=executor, shards="whole"), local)
-        made_there = evidence(f, n=20_000, plan=executor, shards="whole", target_factory=factory)
+        made_there = evidence(factory, n=20_000, plan=executor, shards="whole")
     assert_same(made_there, local)
 
 

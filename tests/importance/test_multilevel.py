@@ -305,7 +305,6 @@ def test_bad_input() -> None:
         ("costs: an array of shape", {"costs": [1.0, 2.0]}),
         ("costs: 0.0 was given", {"costs": lambda l: 0.0}),  # noqa: E741
         ("alpha: -1.0 was given; a number above 0", {"alpha": -1}),
-        ("target_factory", {"target_factory": "a:b"}),
     ):
         with pytest.raises(ArgumentError, match=match):
             multilevel(f, **{"atol": 0.1, "rng": 0, **options})

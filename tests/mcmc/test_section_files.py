@@ -101,9 +101,8 @@ def test_workers_write_to_the_store(tmp_path: Path) -> None:
             check(run(keep_warmup=True, plan=fm.Plan(executor=shards, store=store)), whole)
             check(fm.merge(store), whole)
         store = tmp_path / "made"
-        made = run(
-            plan=fm.Plan(executor=pool, store=store), target_factory="nested_targets:make_slope"
-        )
+        target = fm.targets.as_target(fm.targets.factory("nested_targets:make_slope"))
+        made = run(target, plan=fm.Plan(executor=pool, store=store))
         check(made, run())
 
 

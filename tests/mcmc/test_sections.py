@@ -87,7 +87,8 @@ def test_pooled_chains_on_processes() -> None:
         for n_shards in (1, 3):
             shards = fm.executor.Sharded(pool, rows=6 // n_shards)
             check(run(keep_warmup=True, plan=shards), whole)
-        check(run(plan=pool, target_factory="nested_targets:make_slope"), run())
+        target = fm.targets.as_target(fm.targets.factory("nested_targets:make_slope"))
+        check(run(target, plan=pool), run())
         check(run(plan=pool, **tempered), run(**tempered))
         # A kernel that cannot be pickled leaves the points for the workers.
         kernel = fm.mcmc.Gibbs(

@@ -146,13 +146,10 @@ def test_processes(processes: Executor, seen: Seen) -> None:
     for n_shards in (1, 3, 16):
         assert_same(local, run(plan=Sharded(processes, rows=-(-20 // n_shards)), **how))
 
-    def closure(x: Array) -> Any:
-        return formula(x)
-
-    made = {"plan": processes, "target_factory": "forms:python_density"}
-    assert_same(local, run(closure, shards="whole", **made, **how))
+    there: dict[str, Any] = {"plan": processes, "shards": "whole"}
+    assert_same(local, run(fm.targets.factory("forms:python_density"), **there, **how))
     how = {"sampler": fm.nested.Galilean(n_steps=6), "gradient": "finite", "batch": 20}
-    assert_same(run(**how), run(**how, **made, shards="whole"))
+    assert_same(run(**how), run(fm.targets.factory("forms:python_function"), **there, **how))
 
 
 def test_a_prior_that_cannot_be_sent(processes: Executor) -> None:

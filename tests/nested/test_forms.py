@@ -181,21 +181,8 @@ def test_executors(pool: Executor, index: int) -> None:
         assert_same(run(with_blobs, blobs=2, **how), blobs)
     if index in (0, 2):
         assert_same(expected, run(plan=pool, **how))
-        assert_same(expected, run(native_density(), plan=pool, target_factory=FACTORY, **how))
-
-
-#: Where workers find the likelihood.
-FACTORY = "forms:native_density"
-
-
-def test_likelihoods_that_workers_make(pool: Executor) -> None:
-    """Such as no pickle takes: closures of a module's function."""
-
-    def closure(x: Array) -> Any:
-        return formula(x)
-
-    given: dict[str, Any] = {"plan": pool, "sampler": "slice"}
-    assert_same(reference(2), run(closure, target_factory="forms:python_density", **given))
+        factory = fm.targets.factory("forms:native_density")
+        assert_same(expected, run(factory, plan=pool, **how))
 
 
 class Counting:

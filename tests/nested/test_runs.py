@@ -59,7 +59,7 @@ def test_the_same_bits_on_workers(whole: Any) -> None:
             assert same(runs(plan=fm.executor.Sharded(threads, rows=4)), whole)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         assert same(runs(plan=pool), whole)
-        assert same(runs(plan=pool, target_factory="nested_targets:make_bowl"), whole)
+        assert same(runs(6, fm.targets.factory("nested_targets:make_bowl"), plan=pool), whole)
 
 
 @pytest.mark.parametrize("n", [1, 3, 6])

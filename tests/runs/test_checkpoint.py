@@ -117,7 +117,7 @@ def test_bare_pointers_and_modules(tmp_path: Path, form: str) -> None:
     assert same(expect(factory), whole)
     with ThreadPoolExecutor(2) as threads:
         assert same(expect(f, plan=threads), whole)
-        assert same(expect(f, plan=threads, target_factory=factory), whole)
+        assert same(expect(factory, plan=threads), whole)
 
 
 def test_native_and_torch_targets_are_integrands(tmp_path: Path) -> None:
@@ -405,7 +405,6 @@ def test_gradients_are_kept(tmp_path: Path) -> None:
         with evaluation(
             Once(),
             executor=None,
-            target_factory=None,
             log=Log(tmp_path / "run"),
             identity=lambda: {"method": "test"},
             n_threads=1,

@@ -88,12 +88,10 @@ def test_bits_errors_and_large_targets(engine: Any, tmp_path: Path) -> None:
     assert len(set(processes)) == len(processes)
 
 
-def nested_batches(**given: Any) -> list[Any]:
+def nested_batches(f: Any = nested_targets.bowl, **given: Any) -> list[Any]:
     """Arrays of a nested run whose workers get the chains of a batch, each to its end."""
     short = fm.nested.Slice(n_slices=1)  # after few batches from the prior
-    r = fm.nested.sample(
-        nested_targets.bowl, PRIOR, n_live=40, batch=20, sampler=short, max_iter=4, rng=1, **given
-    )
+    r = fm.nested.sample(f, PRIOR, n_live=40, batch=20, sampler=short, max_iter=4, rng=1, **given)
     assert np.isfinite(r.trace["n_moves"]).sum() >= 3
     return [r.draws, r.log_weights, r.log_evidence, r.n_evals, r.trace["correlation"]]
 
@@ -215,7 +213,8 @@ def test_chains_of_nested_batches(engine: Any, tmp_path: Path) -> None:
         there = nested_batches(plan=executor, shards="whole")
         inner = getattr(executor, "executor", executor)
         again = nested_batches(plan=fm.executor.Sharded(inner, 2, rows=8))
-        by_factory = nested_batches(plan=executor, target_factory="nested_targets:make_slope")
+        made = fm.targets.factory("nested_targets:make_slope")
+        by_factory = nested_batches(made, plan=executor)
     for arrays in (there, again, by_factory):
         for a, b in zip(local, arrays, strict=True):
             np.testing.assert_array_equal(a, b)

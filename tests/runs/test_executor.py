@@ -196,12 +196,11 @@ def test_a_large_target_is_sent_when_it_is_asked_for(pool: Executor) -> None:
     assert same(expect(targets.Large(), plan=pool), local)
 
 
-def evaluated(target: Any, executor: Any, **arguments: Any) -> Any:
+def evaluated(target: Any, executor: Any) -> Any:
     """The target as a method gets it."""
     manager = evaluation(
         target,
         executor=executor,
-        target_factory=arguments.get("target_factory"),
         log=None,
         identity=dict,
         n_threads=1,
@@ -220,24 +219,15 @@ def evaluated(target: Any, executor: Any, **arguments: Any) -> Any:
 
 @pytest.mark.parametrize("factory", [None, "worker_targets:make_gaussian"])
 def test_log_densities_and_their_gradients(pool: Executor, factory: str | None) -> None:
-    target = targets.Gaussian()
-    with evaluated(target, pool, target_factory=factory) as sharded:
+    target: Any = targets.Gaussian()
+    made = target if factory is None else fm.targets.as_target(fm.targets.factory(factory))
+    with evaluated(made, pool) as sharded:
         assert isinstance(sharded, LogDensity)
         assert (sharded.dim, sharded.has_gradient) == (2, True)
         np.testing.assert_array_equal(sharded.log_density(X), target.log_density(X))
         values, gradients = sharded.log_density_and_gradient(X)
         np.testing.assert_array_equal(values, target.log_density(X))
         np.testing.assert_array_equal(gradients, -X)
-
-
-def test_a_factory_must_make_what_is_needed(pool: Executor) -> None:
-    wrong = "worker_targets:make_moments"
-    factory = fm.targets.factory(wrong, 2.0)
-    with (
-        evaluated(targets.Gaussian(), pool, target_factory=factory) as sharded,
-        pytest.raises(TargetError, match=r"a log-density as fermiac\.targets makes it is"),
-    ):
-        sharded.log_density(X)
 
 
 def test_a_target_from_a_factory(pool: Executor) -> None:
@@ -250,13 +240,13 @@ def test_a_target_from_a_factory(pool: Executor) -> None:
     assert repr(fm.targets.factory("worker_targets:make_moments", deep)).endswith("<list>)")
     assert same(expect(factory), local)
     assert same(expect(factory, plan=pool), local)
-    lock = threading.Lock()
-
-    def unpicklable(x: Array) -> Array:
-        with lock:
-            return 2.0 * targets.moments(x)
-
-    assert same(expect(unpicklable, plan=pool, target_factory=factory), local)
+    # What it makes may have a lock, parameters by name and further arguments.
+    locked = fm.targets.factory("worker_targets:make_locked")
+    with pytest.raises(ArgumentError, match="cannot be sent"):
+        expect(locked.made(), plan=pool)
+    named: dict[str, Any] = {"params": ["a", "b"], "args": (2.0,)}
+    assert same(expect(locked, plan=pool, **named), expect(locked.made(), **named))
+    assert same(expect(locked, **named), expect(locked.made(), **named))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +274,7 @@ def test_what_cannot_be_pickled(pool: Executor, monkeypatch: pytest.MonkeyPatch)
         with lock:
             return x[:, 0]
 
-    with pytest.raises(ArgumentError, match='target_factory="module:function"'):
+    with pytest.raises(ArgumentError, match=r"give fermiac\.targets\.factory\('module:function'\)"):
         expect(locked, plan=pool)
     # Threads share it.
     with ThreadPoolExecutor(2) as threads:

@@ -34,18 +34,12 @@ def test_executors_give_the_bits_of_a_local_run() -> None:
         np.testing.assert_array_equal(ours, fm.score.integrate(exact(), y0, LEVELS, "heun"))
     with spawned(2) as processes:
         made = fm.score.integrate(
-            Numbers(error=KeyboardInterrupt()),
-            y0,
-            LEVELS,
-            "heun",
-            rng=1,
-            plan=processes,
-            target_factory="score_forms:made",
+            fm.targets.factory("score_forms:made"), y0, LEVELS, "heun", rng=1, plan=processes
         )
     np.testing.assert_array_equal(made, local)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ArgumentError, match="score model"):
         fm.score.integrate(
-            exact(), y0, LEVELS, plan=pool, target_factory="fermiac.distributions:Normal"
+            fm.targets.factory("fermiac.distributions:Normal"), y0, LEVELS, plan=pool
         )
 
 

@@ -17,10 +17,8 @@ from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 GIVEN = np.where(np.arange(72).reshape(12, 6) % 5 < 2, 1, 4)
 
 
-def hitting(n: int = 12, **given: Any) -> Any:
-    return fm.score.first_hitting(
-        worker_targets.token_logits, n, 6, **{"n_tokens": 4, "rng": 1, **given}
-    )
+def hitting(n: int = 12, logits: Any = worker_targets.token_logits, **given: Any) -> Any:
+    return fm.score.first_hitting(logits, n, 6, **{"n_tokens": 4, "rng": 1, **given})
 
 
 def unmask(n: int = 12, **given: Any) -> Any:
@@ -90,7 +88,9 @@ def test_sequences_do_not_depend_on_their_number() -> None:
 
 def test_a_model_that_the_workers_make() -> None:
     with ThreadPoolExecutor(2) as executor:
-        there = hitting(plan=executor, target_factory="worker_targets:make_token_logits")
+        there = hitting(
+            logits=fm.targets.factory("worker_targets:make_token_logits"), plan=executor
+        )
     same(there, hitting())
 
 

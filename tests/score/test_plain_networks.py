@@ -152,5 +152,5 @@ def test_what_is_refused() -> None:
     model = ScoreModel(data, "x0", dim=DIM)
     with pytest.raises(ArgumentError, match="the C function takes 4"):
         model._core(3)
-    with pytest.raises(pickle.PicklingError, match="target_factory"):
+    with pytest.raises(pickle.PicklingError, match=r"targets\.factory"):
         pickle.dumps(model)

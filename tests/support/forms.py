@@ -69,6 +69,11 @@ def torch_density() -> Any:
     return fm.targets.torch(formula, DIM)
 
 
+def python_function() -> Any:
+    """Return the formula, as a worker makes it."""
+    return formula
+
+
 def python_density() -> Any:
     return fm.targets.as_target(formula, DIM, gradient=slope)
 

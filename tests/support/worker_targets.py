@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,17 @@ class Gaussian(LogDensity):
 def make_moments(scale: float) -> Any:
     """For `fermiac.targets.factory`; what it returns cannot be pickled by pickle."""
     return lambda x: scale * moments(x)
+
+
+def make_locked() -> Any:
+    """A function with a lock, which no pickle takes."""
+    lock = threading.Lock()
+
+    def product(a: Any, b: Any, scale: float = 1.0) -> Any:
+        with lock:
+            return scale * a * b
+
+    return product
 
 
 def make_gaussian() -> Gaussian:

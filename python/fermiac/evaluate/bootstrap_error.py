@@ -354,7 +354,6 @@ def bootstrap_error(
             evaluated(
                 replicates,
                 where.executor,
-                None,
                 resolve_threads(where.n_threads),
                 bar,
                 integrand=True,

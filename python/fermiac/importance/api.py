@@ -45,7 +45,6 @@ from fermiac.targets.named import named_law
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.targets.factories import Factory
 
 __all__ = ["expect"]
 
@@ -85,7 +84,6 @@ def expect(
     keep_draws: bool = False,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
@@ -204,9 +202,6 @@ def expect(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns `f`, for workers of an executor if `f` cannot
-        be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     shards : {"auto", "points", "whole"}, default "auto"
         The work of the workers of an executor. ``"points"``: they evaluate points, batch by batch.
         ``"whole"``: they draw blocks of the final sample and return sums, without waiting for each
@@ -445,7 +440,6 @@ def expect(
                     part=where.part,
                     store=where.store,
                     executor=where.executor,
-                    target_factory=target_factory,
                     n_threads=workers,
                     report=watched,
                 )
@@ -459,7 +453,6 @@ def expect(
         evaluation(
             f,
             executor=where.executor,
-            target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.expect", key, of_run, public),
             n_threads=workers,

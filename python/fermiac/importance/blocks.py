@@ -30,7 +30,6 @@ from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import require_executor
 from fermiac.runs.parts import Part, Store, computed, part_of
 from fermiac.runs.shards import evaluation
-from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -306,14 +305,11 @@ def in_blocks(
     part: Part | None,
     store: str | os.PathLike[str] | None,
     executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
     n_threads: int,
     report: Report | None,
 ) -> Any:
     """Return the result of a call of `n` evaluations, or a part of it."""
     begun = time.perf_counter()
-    if target_factory is not None and executor is not None:
-        work._target = as_factory(target_factory)
     kept = None if store is None else Store(store, identity(), 1)
     if kept is not None:
         kept.begin()
@@ -324,7 +320,6 @@ def in_blocks(
         with evaluation(
             target,
             executor=executor if takes_points else None,
-            target_factory=target_factory,
             log=None,
             identity=dict,
             n_threads=n_threads,

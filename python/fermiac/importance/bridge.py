@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac.targets.density import LogDensity
-    from fermiac.targets.factories import Factory
 
 __all__ = ["BridgeEvidence", "bridge"]
 
@@ -176,7 +175,6 @@ def bridge(
     bounds: ArrayLike | None = None,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> BridgeEvidence:
@@ -219,9 +217,6 @@ def bridge(
         Python; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns the target, for workers of an executor if it
-        cannot be pickled; see `fermiac.targets.factory`.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the target, and from which a run that was killed is
         resumed; see `fermiac.Checkpoint`.
@@ -347,7 +342,6 @@ def bridge(
         evaluation(
             target,
             executor=where.executor,
-            target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.bridge", key, [proposal], settings),
             n_threads=workers,

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac.targets.density import LogDensity
-    from fermiac.targets.factories import Factory
 
 __all__ = ["evidence"]
 
@@ -72,7 +71,6 @@ def evidence(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
@@ -147,9 +145,6 @@ def evidence(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns the target, for workers of an executor if it
-        cannot be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     shards : {"auto", "points", "whole"}, default "auto"
         The work of the workers of an executor. ``"points"``: they evaluate points, batch by batch.
         ``"whole"``: they draw blocks of the final stage, without waiting for each other; the
@@ -353,7 +348,6 @@ def evidence(
                 part=where.part,
                 store=where.store,
                 executor=where.executor,
-                target_factory=target_factory,
                 n_threads=workers,
                 report=watched,
             )
@@ -364,7 +358,6 @@ def evidence(
         evaluation(
             target,
             executor=where.executor,
-            target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.evidence", key, [first], settings),
             n_threads=workers,

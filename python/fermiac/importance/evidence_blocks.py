@@ -14,9 +14,7 @@ from fermiac.importance.blocks import BLOCK_FIELDS, BlocksOfCall, Separate, Word
 from fermiac.importance.result import Evidence, to_evidence
 from fermiac.results.result import warn
 from fermiac.results.reweight import PARTS
-from fermiac.targets import as_target
 from fermiac.targets.callables import law_handle
-from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -137,10 +135,8 @@ class EvidenceBlocks(Work):
     def words(self, start: int, stop: int) -> Words:
         """Return the points of some chunks."""
         assert self._prepared is not None
-        target, dim = self._target, self._law.dim
-        built = as_target(target.build(dim), dim) if isinstance(target, Factory) else target
         return _core.importance_evidence_block(
-            built._handle,
+            self._target._handle,
             law_handle(self._law),
             self._options,
             self._prepared,

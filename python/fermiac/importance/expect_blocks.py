@@ -19,7 +19,6 @@ from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import Part
 from fermiac.targets.callables import law_handle
 from fermiac.targets.conversion import as_integrand
-from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -191,10 +190,8 @@ class Blocks(Work):
     def words(self, start: int, stop: int) -> Words:
         """Return the sums of some chunks."""
         assert self._prepared is not None
-        dim, target = self._laws[0].dim, self._target
-        built = target.build(dim) if isinstance(target, Factory) else target
         return _core.importance_block(
-            as_integrand(built, dim).handle,
+            as_integrand(self._target, self._laws[0].dim).handle,
             [law_handle(law) for law in self._laws],
             self._options,
             self._prepared,
@@ -227,7 +224,6 @@ def expect_in_blocks(
     part: Part | None,
     store: str | os.PathLike[str] | None,
     executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
     n_threads: int,
     report: Report | None,
 ) -> Estimate | PartialEstimate:
@@ -242,7 +238,6 @@ def expect_in_blocks(
         part=part,
         store=store,
         executor=executor,
-        target_factory=target_factory,
         n_threads=n_threads,
         report=report,
     )

@@ -30,7 +30,6 @@ from fermiac.targets.conversion import adapted, as_integrand, compared
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.targets.factories import Factory
 
 __all__ = ["integrate"]
 
@@ -69,7 +68,6 @@ def integrate(
     keep_draws: bool = False,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Estimate:
@@ -142,9 +140,6 @@ def integrate(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns `f`, for workers of an executor to which it
-        cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `f`, and from which a run that was killed is resumed; see
         `fermiac.Checkpoint`.
@@ -323,7 +318,6 @@ def integrate(
         evaluation(
             f,
             executor=where.executor,
-            target_factory=target_factory,
             log=log,
             identity=lambda: _identity(key, box, public, sampler),
             n_threads=workers,

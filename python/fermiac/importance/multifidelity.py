@@ -38,7 +38,6 @@ from fermiac.targets.named import named_law
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.targets.factories import Factory
 
 __all__ = ["multifidelity"]
 
@@ -78,7 +77,6 @@ def multifidelity(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Multifidelity:
@@ -127,10 +125,6 @@ def multifidelity(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns a function of rows (number of the model,
-        point), for workers of an executor if the models cannot be pickled; see
-        `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the models, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`. It needs `costs`.
@@ -243,7 +237,6 @@ def multifidelity(
         evaluation(
             _Models(targets),
             executor=where.executor,
-            target_factory=target_factory,
             log=log,
             identity=lambda: identity_of(
                 "importance.multifidelity", key, [law], {**settings, "models": len(targets)}

@@ -29,7 +29,6 @@ from fermiac.runs.shards import evaluation
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.targets.factories import Factory
 
 __all__ = ["multilevel"]
 
@@ -48,7 +47,6 @@ def multilevel(
     points: Literal["random", "sobol"] = "random",
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Multilevel:
@@ -88,8 +86,6 @@ def multilevel(
         Names of the K outputs.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        Not supported here: `level` must be a function that can be pickled.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the sums of all batches, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`.
@@ -187,8 +183,6 @@ def multilevel(
         raise ArgumentError(f"atol: an array of shape {tolerance.shape} given; (K,) is needed")
     good = (tolerance > 0) & np.isfinite(tolerance)
     require("atol", tolerance, good, "positive, finite numbers are needed")
-    if target_factory is not None:
-        raise ArgumentError("target_factory: given; multilevel takes none: pass level itself")
     finest = whole("max_level", max_level, 2, 60)
     settings: dict[str, Any] = {
         "atol": tolerance.tolist(),
@@ -223,7 +217,6 @@ def multilevel(
         evaluation(
             LevelBatches(level, key),
             executor=where.executor,
-            target_factory=None,
             log=log,
             identity=identity,
             n_threads=workers,

@@ -53,7 +53,6 @@ from fermiac.targets.named import named_law, names_of
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.targets.factories import Factory
 
 __all__ = ["sobol_indices"]
 
@@ -95,7 +94,6 @@ def sobol_indices(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> SobolIndices:
@@ -150,9 +148,6 @@ def sobol_indices(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns `model`, for workers of an executor if it
-        cannot be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `model`, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`.
@@ -283,7 +278,6 @@ def sobol_indices(
         evaluation(
             f,
             executor=where.executor,
-            target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.sobol_indices", key, [law], job.settings),
             n_threads=job.n_threads,

@@ -68,7 +68,6 @@ if TYPE_CHECKING:
 
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.targets.factories import Factory
     from fermiac.targets.transformed_density import Spec
 
 __all__ = ["sample"]
@@ -110,7 +109,6 @@ def sample(
     path: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
     first_chain: int | None = None,
     plan: PlanLike | None = None,
@@ -222,10 +220,6 @@ def sample(
         extends a finished run. `init` and `check_gradient` are used only at the first start.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns the target, for the workers of an executor if
-        the target cannot be pickled; see `fermiac.targets.factory`. It is not used without an
-        executor.
     shards : {"auto", "points", "whole"}, default "auto"
         The work of the workers of an executor: points of all chains, step by step, or whole chains.
         These wait for each other only at the barriers between the windows of the warm-up and where
@@ -385,7 +379,6 @@ def sample(
             how=how,
             first_chain=first_chain,
             rng=rng,
-            target_factory=target_factory,
             plan=where,
         )
     start = time.perf_counter()
@@ -448,7 +441,7 @@ def sample(
         of_points = None
     with (
         reporter(where.progress, "sample", "transitions") as report,
-        evaluated(target, of_points, target_factory, workers, report) as (target, report),
+        evaluated(target, of_points, workers, report) as (target, report),
     ):
         if isinstance(transforms, str) and transforms == "auto":
             # Blocks of `source`, as the target that an executor evaluates does not know its bounds.
@@ -505,9 +498,7 @@ def sample(
         chains: AbstractContextManager[Sections | None] = nullcontext()
         if by_sections:
             # Workers make the target from what was given.
-            made = SourceOfTarget.of(
-                source, None if where.executor is None else target_factory, space, named
-            )
+            made = SourceOfTarget.of(source, space, named)
             chains = (
                 sectioned(how, job, made, where.executor)
                 if shared is None

@@ -16,7 +16,6 @@ from fermiac.mcmc.result import Chains
 from fermiac.results.result import warn
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import Store, computed, identity_of_call, part_of
-from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -39,7 +38,7 @@ SHARDS: tuple[str, ...] = get_args(ShardsName)
 CHAINS: ContextVar[tuple[int, int | None]] = ContextVar("fermiac_chains", default=(0, None))
 #: Arguments of the call that a single chain does not take.
 OF_CALL = (
-    "log_density", "rng", "target_factory", "shards", "first_chain", "plan", "where",
+    "log_density", "rng", "shards", "first_chain", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all chains together.
 _TOGETHER = ("stop", "max_time", "path", "checkpoint")
@@ -120,7 +119,6 @@ def sample_chains(
     how: str,
     first_chain: Any,
     rng: RngLike,
-    target_factory: str | Factory | None,
     plan: Plan,
 ) -> Chains:
     """Return the chains of a call of `fermiac.mcmc.sample`, which is `call`, made one by one."""
@@ -141,8 +139,6 @@ def sample_chains(
     if plan.store is not None:
         of_call = {**settings, "first_chain": first}
         kept = Store(plan.store, identity_of_call("mcmc.sample", of_call, key, target), n_chains)
-    if target_factory is not None and plan.executor is not None:
-        target = as_factory(target_factory)
     done: dict[int, Chains] = {}
     with reporter(plan.progress, "sample", "chains") as report:
 

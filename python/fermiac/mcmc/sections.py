@@ -25,7 +25,6 @@ from fermiac.runs.dispatch import Dispatch
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import require_executor, takes_points
 from fermiac.targets.density import LogDensity
-from fermiac.targets.factories import Factory, as_factory
 from fermiac.targets.finite import FiniteDensity, unwrapped
 from fermiac.targets.transformed_density import TransformedDensity, transformed
 from fermiac.targets.transforms import Transform
@@ -96,7 +95,7 @@ def takes_sections(
 class SourceOfTarget:
     """What a worker makes the target of the chains from: the target as given, and transforms."""
 
-    given: LogDensity | Factory
+    given: LogDensity
     dim: int
     is_finite: bool
     transforms: tuple[Transform, ...] | None
@@ -106,14 +105,13 @@ class SourceOfTarget:
     def of(
         cls,
         source: LogDensity,
-        factory: str | Factory | None,
         space: Any,
         names: tuple[str, ...] | None,
     ) -> SourceOfTarget:
         """Return the source of a target, of which the chains move in this space or in its own."""
         moved = isinstance(space, TransformedDensity)
         return cls(
-            given=unwrapped(source) if factory is None else as_factory(factory),
+            given=unwrapped(source),
             dim=source.dim,
             is_finite=isinstance(source, FiniteDensity),
             transforms=space.transforms if moved else None,
@@ -122,13 +120,7 @@ class SourceOfTarget:
 
     def made(self) -> LogDensity:
         """Return a target with its own count of evaluations."""
-        built = self.given.build(self.dim) if isinstance(self.given, Factory) else self.given
-        if not isinstance(built, LogDensity):
-            raise ArgumentError(
-                f"target_factory: it gave a {type(built).__name__}; a log-density as "
-                "fermiac.targets makes it is needed (as_target, native, torch)"
-            )
-        target = FiniteDensity(unwrapped(built)) if self.is_finite else built
+        target = FiniteDensity(unwrapped(self.given)) if self.is_finite else self.given
         if self.transforms is None:
             return target
         return transformed(target, self.transforms, names=self.names)

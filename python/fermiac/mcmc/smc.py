@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from fermiac._base.variables import Params
     from fermiac.runs.checkpoint import Checkpoint
     from fermiac.targets.density import LogDensity
-    from fermiac.targets.factories import Factory
 
 __all__ = ["smc"]
 
@@ -56,7 +55,6 @@ def smc(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> SmcSample:
@@ -98,8 +96,6 @@ def smc(
         Whether the rows of a Python function are compared at its first call.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or fermiac.targets.factory, optional
-        Makes the likelihood at each worker of the executor.
     checkpoint : str, path-like or Checkpoint, optional
         A file in which the run is saved, and from which it is resumed; see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
@@ -212,7 +208,7 @@ def smc(
         kept.begin({**identity, "dim": law.dim, **settings})
     with (
         reporter(where.progress, "smc", "thousandths") as report,
-        evaluated(target, where.executor, target_factory, workers, report) as (asked, report),
+        evaluated(target, where.executor, workers, report) as (asked, report),
     ):
         loop = SmcLoop(
             start=start,

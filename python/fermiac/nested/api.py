@@ -50,13 +50,12 @@ if TYPE_CHECKING:
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
     from fermiac.targets.density import LogDensity
-    from fermiac.targets.factories import Factory
 
 __all__ = ["sample"]
 
 #: Arguments of a call with several runs that a single run does not take.
 _OF_RUNS = (
-    "log_likelihood", "runs", "first_run", "rng", "target_factory", "shards", "plan", "where",
+    "log_likelihood", "runs", "first_run", "rng", "shards", "plan", "where",
 )  # fmt: skip
 Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
@@ -92,7 +91,6 @@ def sample(
     runs: int | None = None,
     first_run: int = 0,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
@@ -195,9 +193,6 @@ def sample(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system. Run k of
         several runs has a key derived from the seed and k.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns the likelihood, for workers if the likelihood
-        cannot be pickled; see `fermiac.targets.factory`.
     shards : {"auto", "points", "whole"}, default "auto"
         The work of the workers of an executor: points, step by step for all chains of a batch, or
         whole chains of a batch, each to its end, so that the workers wait for each other once a
@@ -355,7 +350,6 @@ def sample(
             runs=runs,
             first_run=first_run,
             rng=rng,
-            target_factory=target_factory,
             plan=where,
         )
     given_runs = {"part": where.part, "store": where.store, "first_run": first_run or None}
@@ -438,10 +432,10 @@ def sample(
     if surrogate is not None:
         how = "points"
     with (
-        batched(how, job, target_factory, where.executor) as batches,
+        batched(how, job, where.executor) as batches,
         reporter(where.progress, "nested", "evaluations") as report,
         evaluated(
-            target, where.executor, target_factory, workers, report,
+            target, where.executor, workers, report,
             integrand=n_blobs[0] > 0, in_jobs=batches is not None,
         ) as (evaluator, report),
     ):  # fmt: skip

@@ -22,8 +22,6 @@ from fermiac.nested.problem import handle_of
 from fermiac.runs.dispatch import Dispatch
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import require_executor, takes_points
-from fermiac.targets.density import LogDensity
-from fermiac.targets.factories import Factory, as_factory
 from fermiac.targets.finite import FiniteDensity, unwrapped
 
 if TYPE_CHECKING:
@@ -54,10 +52,10 @@ class _Flag:
 class _Work:
     """Some chains of a batch, as the work of a shard."""
 
-    def __init__(self, job: Job, factory: Factory | None) -> None:
+    def __init__(self, job: Job) -> None:
         target = job.target
         self._is_finite = isinstance(target, FiniteDensity)
-        self._target: Any = factory or (unwrapped(target) if self._is_finite else target)
+        self._target: Any = unwrapped(target) if self._is_finite else target
         self._prior, self._n_blobs = job.prior, job.blobs[0]
 
     def __call__(
@@ -107,27 +105,19 @@ class _Work:
 
     def _made(self) -> Any:
         """Return the likelihood, with its own count of evaluations."""
-        target = self._target
-        if isinstance(target, Factory):
-            target = target.build(self._prior.dim)
-        if not self._n_blobs and not isinstance(target, LogDensity):
-            raise ArgumentError(
-                f"target_factory: it gave a {type(target).__name__}; a log-density as "
-                "fermiac.targets makes it is needed (as_target, native, torch)"
-            )
-        return FiniteDensity(unwrapped(target)) if self._is_finite else target
+        return FiniteDensity(unwrapped(self._target)) if self._is_finite else self._target
 
 
 class Batches:
     """The chains of a run on the workers of an executor, one batch after the other."""
 
-    def __init__(self, job: Job, factory: Factory | None, executor: ExecutorLike) -> None:
+    def __init__(self, job: Job, executor: ExecutorLike) -> None:
         given = require_executor(executor)
         self._engine = engine_of(given.executor)
         self._dispatch = Dispatch(
             self._engine,
             given._sharding,
-            _Work(job, factory),
+            _Work(job),
             lambda _: self._tick(),
             "chains",
             whole=True,
@@ -223,11 +213,9 @@ class Batches:
 
 
 @contextmanager
-def batched(
-    how: str, job: Job, factory: str | Factory | None, executor: ExecutorLike | None
-) -> Iterator[Batches | None]:
+def batched(how: str, job: Job, executor: ExecutorLike | None) -> Iterator[Batches | None]:
     """Yield the chains of a job on the workers of an executor; None if these get points."""
-    batches = None if executor is None else _batches(how, job, factory, executor)
+    batches = None if executor is None else _batches(how, job, executor)
     try:
         yield batches
     finally:
@@ -235,9 +223,7 @@ def batched(
             batches.close()
 
 
-def _batches(
-    how: str, job: Job, factory: str | Factory | None, executor: ExecutorLike
-) -> Batches | None:
+def _batches(how: str, job: Job, executor: ExecutorLike) -> Batches | None:
     kind = job.sampler._options(job.dim)["sampler"]
     is_chained = kind not in ("uniform", "learnt")
     if how == "points" or (how == "auto" and not is_chained):
@@ -256,7 +242,7 @@ def _batches(
             "(sampler='slice'), or independent runs (runs=)"
         )
     try:
-        return Batches(job, None if factory is None else as_factory(factory), executor)
+        return Batches(job, executor)
     except ArgumentError:
         if how == "whole" or not points:
             raise

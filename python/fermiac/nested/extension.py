@@ -27,7 +27,6 @@ from fermiac.runs.shards import evaluated
 if TYPE_CHECKING:
     from fermiac.errors import FermiacWarning
     from fermiac.nested.job import Job
-    from fermiac.targets.factories import Factory
 
 __all__ = ["extend"]
 
@@ -44,7 +43,6 @@ def extend(
     dynamic: Dynamic | None = None,
     max_evals: int | None = None,
     max_iter: int | None = None,
-    target_factory: str | Factory | None = None,
     plan: PlanLike | None = None,
 ) -> NestedResult:
     r"""Continue a run: to a smaller remaining evidence, with more points, or after a limit.
@@ -64,8 +62,6 @@ def extend(
     max_evals, max_iter : int, optional
         Limits as in `sample`, for each run if there are several. They include the earlier calls and
         batches. None by default.
-    target_factory
-        As in `sample`.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``max_time``); see
         `fermiac.Plan`.
@@ -120,10 +116,10 @@ def extend(
     workers = resolve_threads(where.n_threads)
     home = loops[0].job.at_home()
     with (
-        batched("auto", home, target_factory, where.executor) as batches,
+        batched("auto", home, where.executor) as batches,
         reporter(where.progress, "extend", "evaluations") as report,
         evaluated(
-            home.target, where.executor, target_factory, workers, report,
+            home.target, where.executor, workers, report,
             integrand=home.blobs[0] > 0, in_jobs=batches is not None,
         ) as (asked, report),
     ):  # fmt: skip

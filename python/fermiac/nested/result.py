@@ -436,8 +436,7 @@ class NestedResult(Sample):
             The run continues until the live points can raise log Z by no more than this.
         **rules
             The other arguments of `fermiac.nested.extend`: ``dynamic``, ``max_evals``,
-            ``max_iter``, ``max_time``, ``n_threads``, ``executor``, ``target_factory``,
-            ``progress``.
+            ``max_iter``, ``max_time``, ``n_threads``, ``plan``.
 
         Returns
         -------

@@ -23,7 +23,6 @@ from fermiac.runs.parts import (
     part_of,
     store_of,
 )
-from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -97,7 +96,6 @@ def sample_runs(
     runs: int,
     first_run: int,
     rng: RngLike,
-    target_factory: str | Factory | None,
     plan: Plan,
 ) -> NestedResult:
     """Return the merged runs of a call; see `fermiac.nested.sample`."""
@@ -113,8 +111,6 @@ def sample_runs(
     kept = store_of(
         plan.store, rng, lambda: identity_of_call("nested.sample", of_call, key, given), n_runs
     )
-    if target_factory is not None:
-        target = as_factory(target_factory)
     work = _Run(target, settings, key, first, n_runs, plan.n_threads)
     runs_done: list[NestedResult] = []
 

@@ -199,7 +199,7 @@ def _values(
         if executor is not None:
             evaluation = registry.function("evaluation", "evaluation")
             with evaluation(
-                given, executor=executor, target_factory=None, log=None, identity=dict,
+                given, executor=executor, log=None, identity=dict,
                 n_threads=1, report=None, integrand=True,
             ) as (there, _):  # fmt: skip
                 target = as_integrand(compared(there, asked), sample.dim)

@@ -534,5 +534,6 @@ def _pickle(work: Any) -> bytes:
         raise ArgumentError(
             f"executor: the target, a {kind}, cannot be sent to the workers "
             f"({type(error).__name__}: {error}); define it at the top of a module, or let each "
-            'worker build it: target_factory="module:function", a function that returns it'
+            "worker make it: give fermiac.targets.factory('module:function') as the target, of a "
+            "function that returns it"
         ) from error

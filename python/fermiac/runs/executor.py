@@ -21,7 +21,6 @@ from fermiac.errors import ArgumentError
 from fermiac.runs import worker
 from fermiac.runs.dispatch import Dispatch, Sharding, Tick
 from fermiac.runs.engines import engine_of
-from fermiac.targets.factories import Factory
 
 __all__ = ["Sharded"]
 
@@ -165,11 +164,10 @@ class Shards:
         self,
         target: Any,
         executor: Any,
-        factory: Factory | None,
         tick: Tick,
         in_jobs: bool = False,
     ) -> None:
-        work = worker.Points(target if factory is None else factory)
+        work = worker.Points(target)
         whole = in_jobs and not takes_points(executor)
         self._dispatch = _dispatch(executor, work, tick, whole=whole)
 

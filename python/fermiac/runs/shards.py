@@ -19,7 +19,6 @@ from fermiac.runs import worker
 from fermiac.runs.checkpoint import Arrays, Log, join
 from fermiac.runs.executor import ExecutorLike, Shards
 from fermiac.targets.density import LogDensity
-from fermiac.targets.factories import Factory, as_factory
 from fermiac.targets.finite import FiniteDensity, unwrapped
 
 __all__ = ["evaluated", "evaluation"]
@@ -41,7 +40,6 @@ def evaluation(
     target: Any,
     *,
     executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
     log: Log | None,
     identity: Callable[[], Mapping[str, Any]],
     n_threads: int,
@@ -60,8 +58,6 @@ def evaluation(
     target : callable or LogDensity
     executor : object, optional
         What `fermiac.executor.Sharded` takes, or one.
-    target_factory : str or Factory, optional
-        The function that makes the target in the workers.
     log : Log, optional
         The log of a checkpoint.
     identity : callable
@@ -80,7 +76,6 @@ def evaluation(
     in_jobs : bool, default False
         Whether engines that start a job for every task get points, too: the method has few batches.
     """
-    factory = None if target_factory is None else as_factory(target_factory)
     is_density = isinstance(target, LogDensity) and not integrand
     # Workers evaluate the points of the differences. A new one counts the evaluations of this run.
     differs = is_density and isinstance(target, FiniteDensity)
@@ -89,7 +84,7 @@ def evaluation(
         yield FiniteDensity(target) if differs else target, report
         return
     ticker = _Ticker(report, total)
-    shards = None if executor is None else Shards(target, executor, factory, ticker.tick, in_jobs)
+    shards = None if executor is None else Shards(target, executor, ticker.tick, in_jobs)
     rows = None if log is None else log.checkpoint.rows
     pieces: _Pieces = shards or _Local(target, rows, ticker.tick)
     batched = _Batched(pieces, log)
@@ -119,7 +114,6 @@ def evaluation(
 def evaluated(
     target: Any,
     executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
     workers: int,
     report: Report | None,
     integrand: bool = False,
@@ -142,7 +136,6 @@ def evaluated(
     with evaluation(
         target,
         executor=executor,
-        target_factory=target_factory,
         log=None,
         identity=dict,
         n_threads=workers,

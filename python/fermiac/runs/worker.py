@@ -22,7 +22,6 @@ from fermiac._base.config import threads
 from fermiac.errors import ArgumentError, TargetError, WorkerError
 from fermiac.targets.callables import as_batch
 from fermiac.targets.density import LogDensity
-from fermiac.targets.factories import Factory
 
 __all__ = ["ASKS", "DONE", "FAILED", "Points", "Stored", "direct", "in_thread", "run"]
 
@@ -91,7 +90,8 @@ def _loaded(pickled: Any) -> Callable[..., Any]:
     except Exception as error:
         raise ArgumentError(
             f"executor: {_here()} cannot load the target ({type(error).__name__}: {error}); the "
-            "modules that define it must be importable there; see also target_factory="
+            "modules that define it must be importable there; see also "
+            "fermiac.targets.factory"
         ) from error
     return work
 
@@ -136,8 +136,6 @@ class Points:
 
 def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
     """Return copies of the values at the rows of `x`, evaluated in this process."""
-    if isinstance(target, Factory):
-        target = target.build(x.shape[1])
     # Copies: a function may give the same buffer, refilled, for every piece of a batch.
     if with_gradient is None:
         return (as_batch(target(x), x).copy(),)

@@ -36,6 +36,7 @@ from fermiac.score.integrator import AnyIntegrator, Integrator
 from fermiac.score.methods import INTEGRATORS
 from fermiac.score.model import SLACK, Model, points_of, rows_of
 from fermiac.score.noise import PROBE
+from fermiac.targets.factories import Factory
 
 __all__ = [
     "Call",
@@ -60,6 +61,12 @@ def as_model(given: object, in_order: bool = False) -> Model:
     Models that need all rows in order, evaluation by evaluation, are refused if the caller does not
     work in this way.
     """
+    if isinstance(given, Factory):
+        made = given.made()
+        if not isinstance(made, Model):
+            raise given.error(made, "a score model")
+        object.__setattr__(made, "_origin", (as_model, (given, in_order)))
+        given = made
     if not isinstance(given, Model):
         raise ArgumentError(
             f"model: {type(given).__name__} given; a score model is needed: one of fermiac.score, "
@@ -427,9 +434,9 @@ class Call:
         """Call the callback of a user after a step."""
         ask(callback, (step, sigma, y), "the callback", f"after step {step} of {self.n_steps}")
 
-    def refuse_on_device(self, executor: Any, target_factory: Any) -> None:
+    def refuse_on_device(self, executor: Any) -> None:
         """Refuse arguments that a model on its device does not support."""
-        refuse_on_device(executor=executor, target_factory=target_factory, checkpoint=self.log)
+        refuse_on_device(executor=executor, checkpoint=self.log)
 
     def device_run(
         self,

@@ -15,7 +15,6 @@ from fermiac.runs.checkpoint import Log
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.shards import evaluation
 from fermiac.score.model import Model
-from fermiac.targets.factories import Factory, as_factory
 
 __all__ = ["evaluated_model", "sharded_model"]
 
@@ -32,35 +31,12 @@ class _Packed:
         return self.model._denoise(np.ascontiguousarray(z[:, :-1]), z[:, -1].copy())
 
 
-class _PackedFactory(Factory):
-    """The same function of a model that every worker makes for itself."""
-
-    __slots__ = ()
-
-    def build(self, dim: int) -> Any:
-        """Return the denoiser of the model, which is made once in a process."""
-        with self._lock:
-            if self._target is None:
-                made = self._made()
-                if not isinstance(made, Model):
-                    raise ArgumentError(
-                        f"target_factory: {self.spec} gave a {type(made).__name__}; it must give a "
-                        "score model"
-                    )
-                self._target = _Packed(made)
-            return self._target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _PackedFactory, (self.spec, self._arguments, self._keywords)
-
-
 @contextmanager
 def evaluated_model(
     model: Model,
     dim: int,
     *,
     executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
     log: Log | None,
     identity: Callable[[], Mapping[str, Any]],
     n_threads: int,
@@ -81,14 +57,9 @@ def evaluated_model(
             "all rows in their order, or those of the steps before; leave it out; a stepper can be "
             "saved"
         )
-    factory = None
-    if target_factory is not None:
-        given = as_factory(target_factory)
-        factory = _PackedFactory(given.spec, given._arguments, given._keywords)
     with evaluation(
         _Packed(model),
         executor=executor,
-        target_factory=factory,
         log=log,
         identity=identity,
         n_threads=n_threads,
@@ -144,7 +115,6 @@ def sharded_model(
         model,
         dim,
         executor=executor,
-        target_factory=None,
         log=None,
         identity=dict,
         n_threads=n_threads,

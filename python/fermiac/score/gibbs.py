@@ -39,7 +39,6 @@ from fermiac.score.model import Model
 from fermiac.score.noise import PROBE
 from fermiac.score.schedules import karras
 from fermiac.score.split import Split
-from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac.score.network import ScoreModel
@@ -158,7 +157,6 @@ def langevin_gibbs(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     first_chain: int = 0,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> LangevinGibbs:
@@ -247,8 +245,6 @@ def langevin_gibbs(
     first_chain : int, default 0
         The number of the first chain. Parts of a large call that are computed separately then have
         the chains of the large call.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
     checkpoint : path or Checkpoint, optional
         A file from which the run is resumed, also with more draws.
     plan : Plan or executor, optional
@@ -353,8 +349,6 @@ def langevin_gibbs(
         first_chain=first_chain,
     )
     own = labels(names, size)
-    # With a factory the model of this process may be a placeholder.
-    is_here = target_factory is None
     if where.part is not None or where.store is not None:
         if kept is not None:
             raise ArgumentError(
@@ -362,7 +356,7 @@ def langevin_gibbs(
             )
         if model.runs_on_device:
             refuse_on_device(part=where.part, store=where.store)
-        split = Split(where, rng, target_factory)
+        split = Split(where, rng)
         in_parts = partial(
             chains_in_parts,
             run_chains,
@@ -373,7 +367,7 @@ def langevin_gibbs(
             names=own,
             identity=identity_of(settings),
         )
-        return run_and_warn(in_parts, lambda result: warnings_of(result, is_here))
+        return run_and_warn(in_parts, warnings_of)
     if kept is not None:
         kept.begin(identity_of(settings))
     run = partial(
@@ -383,13 +377,12 @@ def langevin_gibbs(
         n_draws,
         n_threads=where.n_threads,
         executor=where.executor,
-        target_factory=target_factory,
         progress=where.progress,
         names=own,
         checkpoint=kept,
         start=start,
     )
-    return run_and_warn(run, lambda result: warnings_of(result, is_here))
+    return run_and_warn(run, warnings_of)
 
 
 def extension(
@@ -429,7 +422,6 @@ def run_chains(
     n_threads: int | None,
     progress: bool | Report | None,
     executor: ExecutorLike | None = None,
-    target_factory: str | Factory | None = None,
     **how: Any,
 ) -> LangevinGibbs:
     """Make the chains, on the device of the model or in the core, and run them."""
@@ -438,7 +430,7 @@ def run_chains(
     total = n_draws * settings.n_chains
     with reporter(progress, "langevin_gibbs", "draws") as report:
         if model.runs_on_device:
-            refuse_on_device(executor=executor, target_factory=target_factory)
+            refuse_on_device(executor=executor)
             if settings.first_chain:
                 refuse_on_device(first_chain=settings.first_chain)
             from fermiac.score import device_gibbs
@@ -449,7 +441,6 @@ def run_chains(
             model,
             settings.dim,
             executor=executor,
-            target_factory=target_factory,
             log=None,
             identity=dict,
             n_threads=workers,
@@ -463,16 +454,14 @@ def run_chains(
             return GibbsLoop(chains, settings, model, n_draws, report=shown, **how).run()
 
 
-def warnings_of(
-    result: LangevinGibbs, is_here: bool = True
-) -> list[tuple[type[FermiacWarning], str]]:
+def warnings_of(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
     """Return the warnings of a result; with the model, also those about its steps."""
     found = findings(result)
     model, settings = result._origin  # type: ignore[attr-defined]
-    if is_here and settings.from_range:
+    if settings.from_range:
         # Chains forget their starts, but must reach all modes at the highest level.
         found += range_findings(model, float(settings.levels[0]), settings.dim, 2.0)
-    too_few = steps_too_few(result, model, settings) if is_here else None
+    too_few = steps_too_few(result, model, settings)
     if too_few is not None:
         object.__setattr__(result, "bias", (*result.bias, too_few))
         found.append((FermiacWarning, too_few))

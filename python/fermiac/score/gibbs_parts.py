@@ -15,7 +15,6 @@ from fermiac.runs.parts import identity_of_call, part_of
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.gibbs_settings import GibbsSettings
 from fermiac.score.split import Split
-from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -54,8 +53,7 @@ class _Block:
 
     def chains(self, start: int, stop: int) -> LangevinGibbs:
         """Return some chains."""
-        given, all_of = self._target, self._settings
-        model = given._made() if isinstance(given, Factory) else given
+        all_of = self._settings
         own = replace(
             all_of,
             n_chains=stop - start,
@@ -64,7 +62,12 @@ class _Block:
             sigma0=None if all_of.sigma0 is None else all_of.sigma0[start:stop],
         )
         made = self._run(
-            model, own, self._n_draws, n_threads=None, progress=self.progress, names=self._names
+            self._target,
+            own,
+            self._n_draws,
+            n_threads=None,
+            progress=self.progress,
+            names=self._names,
         )
         address = {"call": self._call, "n_chains": all_of.n_chains, "chains": ((start, stop),)}
         return replace(made, settings={**made.settings, PARTS: address}, state=None)
@@ -89,7 +92,7 @@ def chains_in_parts(
     size = max(_LEAST, -(-n // _BLOCKS))
     given = {**identity, "n_draws": n_draws, "names": names}
     call = identity_of_call("score.langevin_gibbs", given, settings.key, model, settings.predict)
-    work = _Block(run, split.target(model), settings, n_draws, names, size, call)
+    work = _Block(run, model, settings, n_draws, names, size, call)
     with threads(resolve_threads(split.plan.n_threads)):
         if split.is_at_once:
             chains = part_of(split.plan.part, n)

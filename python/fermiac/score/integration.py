@@ -42,7 +42,6 @@ from fermiac.score.noise import START
 from fermiac.score.rows import OF_CALL, Rows, integrate_rows, sample_rows
 from fermiac.score.schedules import ScheduleName, schedule_of
 from fermiac.score.split import Split
-from fermiac.targets.factories import Factory
 from fermiac.targets.torch_modules import import_torch
 
 __all__ = ["event_of", "integrate", "sample", "start_noise"]
@@ -64,7 +63,6 @@ def integrate(
     on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Any:
@@ -108,8 +106,6 @@ def integrate(
         from 1, the level of the first row, and a copy of all points.
     return_trajectory : bool, default False
         Return the points at all levels instead of those at the last.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
     checkpoint : path or Checkpoint, optional
         A file in which the evaluations of the model are saved; the same call resumes from it.
     plan : Plan or executor, optional
@@ -161,15 +157,13 @@ def integrate(
     where = plan_of(plan, "executor", "store", "part")
     if where.part is not None or where.store is not None:
         given = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(where, rng, target_factory)
+        split = Split(where, rng)
         return integrate_rows(integrate, model, y0, sigmas, given, split, first_row)
     call = Call(
         model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, where.n_threads,
         checkpoint,
     )  # fmt: skip
-    made = _run(call, callback, return_trajectory, where.executor, target_factory, where.progress)[
-        0
-    ]
+    made, _ = _run(call, callback, return_trajectory, where.executor, where.progress)
     for category, text in call.findings:
         warnings.warn(text, category, stacklevel=users_level())
     return made
@@ -180,7 +174,6 @@ def _run(
     callback: Callable[[int, float, Any], object] | None,
     keep_path: bool,
     executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
     progress: bool | Report | None,
 ) -> tuple[Any, int]:
     """Return the points at the last level, or at all, and the evaluations of the model."""
@@ -193,7 +186,7 @@ def _run(
     n_evals = 0 if call.adaptive else call.n_evals
     with reporter(progress, "integrate", "steps") as report:
         if call.on_device:
-            call.refuse_on_device(executor, target_factory)
+            call.refuse_on_device(executor)
         if not len(call.given):
             # Without rows there is nothing to evaluate.
             path = [call.n_steps + 1] if keep_path else []
@@ -207,7 +200,6 @@ def _run(
             call.model,
             call.dim,
             executor=executor,
-            target_factory=target_factory,
             log=call.log,
             identity=call.identity,
             n_threads=call.workers,
@@ -314,7 +306,6 @@ def sample(
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
     as_tensor: bool = False,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Drawn | Rows:
@@ -350,7 +341,7 @@ def sample(
     as_tensor : bool, default False
         Return a tensor: of the type and on the device of the network of a torch model, else of
         float64 on the CPU.
-    target_factory, checkpoint
+    checkpoint
         As for `integrate`.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
@@ -414,7 +405,7 @@ def sample(
         return found + range_findings(checked._shaped(event), high, math.prod(event))
 
     if where.part is not None or where.store is not None:
-        split = Split(where, rng, target_factory)
+        split = Split(where, rng)
         return run_and_warn(lambda: sample_rows(sample, model, n, given, split, first_row), doubts)
     start = time.perf_counter()
     home = checked._home() if yes("as_tensor", as_tensor) else None
@@ -445,9 +436,7 @@ def sample(
         where.n_threads,
         checkpoint,
     )
-    points, n_evals = _run(
-        call, callback, return_trajectory, where.executor, target_factory, where.progress
-    )
+    points, n_evals = _run(call, callback, return_trajectory, where.executor, where.progress)
     if home is not None:
         device, dtype = home
         points = import_torch().as_tensor(points).to(device=device, dtype=dtype)

@@ -30,7 +30,6 @@ from fermiac.score.traces import Traces, traces_of
 
 if TYPE_CHECKING:
     from fermiac.random import RngLike
-    from fermiac.targets.factories import Factory
 
 __all__ = ["Likelihood", "log_likelihood"]
 
@@ -162,7 +161,6 @@ def log_likelihood(
     terminal: Literal["normal", "model"] = "normal",
     rng: RngLike = None,
     first_row: int = 0,
-    target_factory: str | Factory | None = None,
     plan: PlanLike | None = None,
 ) -> Likelihood:
     """Return the log-density of points by the probability-flow equation.
@@ -200,8 +198,6 @@ def log_likelihood(
     first_row : int, default 0
         The number of the first row. Parts of a large call that are computed separately then get the
         same probes as in the large call.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n) computes the rows of part i of n, counted from 0, for
@@ -270,7 +266,7 @@ def log_likelihood(
     where = plan_of(plan, "executor", "store", "part")
     if where.executor is not None or where.part is not None or where.store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(where, rng, target_factory)
+        split = Split(where, rng)
         made = likelihood_in_parts(log_likelihood, model, x, settings, split, first_row)
         told: list[Finding] = [(ConvergenceWarning, text) for text in made.warnings]
         return made if split.is_at_once else run_and_warn(lambda: made, lambda made: told)

@@ -19,7 +19,6 @@ from fermiac.runs.parts import identity_of_call
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
 from fermiac.score.split import Split
-from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -29,7 +28,7 @@ __all__ = ["OF_CALL", "joined", "likelihood_in_parts", "missing"]
 
 #: Arguments of the call that a block of rows does not take.
 OF_CALL = (
-    "model", "x", "rng", "first_row", "target_factory", "plan", "where",
+    "model", "x", "rng", "first_row", "plan", "where",
 )  # fmt: skip
 
 
@@ -59,9 +58,8 @@ class _Block:
 
     def rows(self, start: int, stop: int) -> Likelihood:
         """Return some rows."""
-        model = self._target._made() if isinstance(self._target, Factory) else self._target
         made = self._call(
-            model,
+            self._target,
             self._x[start:stop],
             **self._settings,
             rng=self._seed,
@@ -91,7 +89,7 @@ def likelihood_in_parts(
     first = whole("first_row", first_row, 0, 2**48)
     given = {**settings, "first_row": first}
     digest = identity_of_call("score.log_likelihood", given, key, model, points)
-    work = _Block(call, split.target(model), points, settings, key, first, digest)
+    work = _Block(call, model, points, settings, key, first, digest)
     return of_blocks(
         work, n, joined, split, digest=digest, label="log-likelihood", name="blocks of rows"
     )

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,9 +26,7 @@ from fermiac.results.result import Finding, Result
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
 from fermiac.score.noise import CHOICE
 from fermiac.score.split import Split
-
-if TYPE_CHECKING:
-    from fermiac.targets.factories import Factory
+from fermiac.targets.factories import made_of
 
 __all__ = ["TOGETHER", "Job", "Unmasked", "first_hitting", "started"]
 
@@ -146,7 +144,6 @@ def first_hitting(
     mask: int | None = None,
     at_positions: bool = False,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     plan: PlanLike | None = None,
 ) -> Unmasked:
     r"""Draw sequences from a masked diffusion model, one token per call and without time steps.
@@ -189,9 +186,6 @@ def first_hitting(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself. The draws of a sequence do not depend on
         `n`.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns the model, for workers to which it cannot be
-        pickled; see `fermiac.targets.factory`. It is not used without an executor.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n) draws the sequences of part i of n, counted from 0, for
@@ -243,10 +237,11 @@ def first_hitting(
     where = plan_of(plan, "executor", "store", "part")
     if where.executor is not None or where.part is not None or where.store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(where, rng, target_factory)
+        split = Split(where, rng)
         n = whole("n", n, 0, 2**40)
         return sequences_in_parts(first_hitting, logits, n, tokens, settings, split)
     start = time.perf_counter()
+    logits = made_of(logits)
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
     none = n_tokens if mask is None else whole("mask", mask, -(2**31), 2**31 - 1)

@@ -18,7 +18,6 @@ from fermiac.runs.parts import identity_of_call
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
 from fermiac.score.split import Split
-from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -28,7 +27,7 @@ __all__ = ["OF_CALL", "WHOLE", "joined", "missing", "sequences_in_parts"]
 
 #: Arguments of the call that a block of sequences does not take.
 OF_CALL = (
-    "logits", "n", "tokens", "rng", "target_factory", "plan", "where",
+    "logits", "n", "tokens", "rng", "plan", "where",
 )  # fmt: skip
 #: The first sequence of the present call, and the largest number of masks of a sequence, where it
 #: is a block of another call.
@@ -62,14 +61,13 @@ class _Block:
 
     def rows(self, start: int, stop: int) -> Unmasked:
         """Return some sequences."""
-        logits = self._target._made() if isinstance(self._target, Factory) else self._target
         tokens = self._tokens
         if tokens is not None and tokens.ndim == 2:
             tokens = tokens[start:stop]
         token = WHOLE.set((start, self._most))
         try:
             made = self._call(
-                logits,
+                self._target,
                 stop - start,
                 **self._settings,
                 tokens=tokens,
@@ -120,7 +118,7 @@ def sequences_in_parts(
     key = key_of(split.rng)
     of_call = {**settings, "n": n, "tokens": given}
     digest = identity_of_call(f"score.{name}", of_call, key, logits)
-    work = _Block(call, split.target(logits), n, given, settings, key, most, digest)
+    work = _Block(call, logits, n, given, settings, key, most, digest)
     return of_blocks(work, n, joined, split, digest=digest, label=name, name="blocks of sequences")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -58,6 +58,12 @@ class Model:
     _needs_run: bool = False
     #: The distance between the farthest modes of the data, if it is known.
     _diameter: float = 0.0
+
+    #: How another process makes the model anew, if a factory made it: a function, its arguments.
+    _origin: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._origin or super().__reduce_ex__(protocol)
 
     @property
     def _event(self) -> tuple[int, ...] | None:

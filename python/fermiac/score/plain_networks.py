@@ -213,5 +213,6 @@ class NativeNetwork:
     def __reduce__(self) -> NoReturn:
         raise pickle.PicklingError(
             f"the native function {self._name} cannot be pickled: its address means nothing in "
-            "another process. Let every worker make its own: pass target_factory='module:function'"
+            "another process. Let every worker make its own: give "
+            "fermiac.targets.factory('module:function') as the model"
         )

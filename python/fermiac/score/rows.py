@@ -21,7 +21,6 @@ from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import identity_of_call, is_default, part_of
 from fermiac.runs.rows import RowsOfCall
 from fermiac.score.split import Split
-from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -33,7 +32,7 @@ R = TypeVar("R", bound=Result, covariant=True)
 
 #: Arguments of the call that a block of rows does not take.
 OF_CALL = (
-    "model", "n", "y0", "sigmas", "rng", "first_row", "target_factory", "plan", "where",
+    "model", "n", "y0", "sigmas", "rng", "first_row", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all rows, or that change the type of the result.
 _REFUSED = {"checkpoint": None, "callback": None, "return_trajectory": False, "as_tensor": False}
@@ -96,14 +95,13 @@ class _Block:
     def rows(self, start: int, stop: int) -> Rows:
         """Return some rows."""
         began = time.perf_counter()
-        model = self._target._made() if isinstance(self._target, Factory) else self._target
         given = {
             **self._settings,
             "rng": self._seed,
             "first_row": self._first + start,
             "plan": alone(n_threads=self.n_threads, progress=self.progress),
         }
-        points = self._points(model, start, stop, given)
+        points = self._points(self._target, start, stop, given)
         return Rows(
             seed=self._seed,
             version=_core.__version__,
@@ -191,7 +189,7 @@ def _in_blocks(
     first = whole("first_row", first_row, 0, 2**48)
     size, name = rows_of_block(n), f"score.{call.__name__}"
     digest = identity_of_call(name, settings, key, model, *given)
-    work = kind(call, split.target(model), settings, key, first, n, size, digest)
+    work = kind(call, model, settings, key, first, n, size, digest)
     work.n_threads = split.plan.n_threads
     if isinstance(work, _Transported):
         work.given = given

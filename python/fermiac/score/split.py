@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fermiac._base.plan import Plan
 from fermiac._base.validate import RngLike
 from fermiac.results.result import Result
 from fermiac.runs.parts import gathered, part_of, store_of
-from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
     pass
@@ -22,22 +21,15 @@ R = TypeVar("R", bound=Result)
 
 @dataclass(frozen=True)
 class Split:
-    """The plan of a call made in blocks, with its seed and the factory of its model."""
+    """The plan of a call made in blocks, with its seed."""
 
     plan: Plan
     rng: RngLike
-    target_factory: str | Factory | None
 
     @property
     def is_at_once(self) -> bool:
         """Whether this process makes all its rows at once, not in blocks."""
         return self.plan.executor is None and self.plan.store is None
-
-    def target(self, model: Any) -> Any:
-        """Return the model for the blocks; with workers, the factory that was given for it."""
-        if self.target_factory is None or self.plan.executor is None:
-            return model
-        return as_factory(self.target_factory)
 
     def gathered(
         self,

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,9 +24,7 @@ from fermiac.score.masked import TOGETHER, Job, Unmasked, started
 from fermiac.score.masked_parts import OF_CALL, WHOLE, sequences_in_parts
 from fermiac.score.noise import CHOICE
 from fermiac.score.split import Split
-
-if TYPE_CHECKING:
-    from fermiac.targets.factories import Factory
+from fermiac.targets.factories import made_of
 
 __all__ = ["unmask"]
 
@@ -60,7 +58,6 @@ def unmask(
     tokens: ArrayLike | None = None,
     mask: int | None = None,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     plan: PlanLike | None = None,
 ) -> Unmasked:
     r"""Draw sequences from a masked diffusion model in few calls, in any order of the tokens.
@@ -104,9 +101,6 @@ def unmask(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself. The draws of a sequence do not depend on
         `n`.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns the model, for workers to which it cannot be
-        pickled; see `fermiac.targets.factory`. It is not used without an executor.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n) draws the sequences of part i of n, counted from 0, for
@@ -166,10 +160,11 @@ def unmask(
     where = plan_of(plan, "executor", "store", "part")
     if where.executor is not None or where.part is not None or where.store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        split = Split(where, rng, target_factory)
+        split = Split(where, rng)
         n = whole("n", n, 0, 2**40)
         return sequences_in_parts(unmask, logits, n, tokens, settings, split)
     start = time.perf_counter()
+    logits = made_of(logits)
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
     none = n_tokens if mask is None else whole("mask", mask, -(2**31), 2**31 - 1)

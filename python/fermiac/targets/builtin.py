@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 class Built:
     """Base class of objects that a function makes from arguments: frozen, comparable, picklable."""
 
-    __slots__ = ("_arguments", "_make")
+    __slots__ = ()
 
     _arguments: MappingProxyType[str, Any]
     _make: Callable[..., Any]
@@ -100,7 +100,7 @@ class BuiltinIntegrand(Built):
            [ 9., 81.]])
     """
 
-    __slots__ = ("_handle", "dim", "n_outputs", "scalar")
+    __slots__ = ("_arguments", "_handle", "_make", "dim", "n_outputs", "scalar")
 
     dim: int
     n_outputs: int

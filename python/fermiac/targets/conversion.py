@@ -6,7 +6,7 @@ import sys
 from _ctypes import CFuncPtr
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import BuiltinIntegrand
 from fermiac.targets.callables import CallableDensity, CallableIntegrand
 from fermiac.targets.density import LogDensity
-from fermiac.targets.finite import FiniteDensity
+from fermiac.targets.factories import Factory, made_of
+from fermiac.targets.finite import FiniteDensity, unwrapped
 from fermiac.targets.models import is_model, model_target
 from fermiac.targets.named import Arguments, arguments_of, bound, bound_gradient
 from fermiac.targets.native_pointer import NativeTarget, form_of, native, pointer_of
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 #: The types of ``gradient=``.
 Gradient: TypeAlias = 'bool | Literal["finite"] | Callable[..., Any] | None'
 
@@ -138,8 +140,10 @@ def as_target(
     if isinstance(gradient, str):
         return _with_differences(obj, dim, gradient, params, args, kwargs, check)
     further = arguments_of(args, kwargs)
+    given, obj = obj, made_of(obj)
     params = getattr(obj, "_variables", None) if params is None else params
     variables = None if params is None else Variables.of_params(params)
+    origin = (_again, (True, given, dim, args, kwargs))
     if dim is not None:
         dim = whole("dim", dim, 1, 2**31)
     if variables is not None:
@@ -162,9 +166,9 @@ def as_target(
         names = None if variables is None else variables.names
         f: Callable[[Array], Any]
         if gradient is True:
-            f = bound_gradient(obj, variables, further, "log_density", in_pair=True)
+            f = bound_gradient(given, variables, further, "log_density", in_pair=True)
         else:
-            f = bound(obj, variables, further, "log_density")
+            f = bound(given, variables, further, "log_density")
         if callable(gradient):
             gradient = bound_gradient(gradient, variables, further, "gradient")
         return CallableDensity(f, _needed(dim), gradient, check=check, names=names)
@@ -187,7 +191,22 @@ def as_target(
             f"log_density: {target!r} given; it gives {target.n_outputs} numbers per point where "
             "a log-density gives one"
         )
+    return _remembered(target, given, origin)
+
+
+def _remembered(target: T, given: Any, origin: tuple[Any, ...]) -> T:
+    """Return a target that a worker makes anew by the factory that was given, if one was."""
+    if isinstance(given, Factory) and isinstance(target, LogDensity):
+        for each in (target, unwrapped(target)):
+            object.__setattr__(each, "_origin", origin)
     return target
+
+
+def _again(is_density: bool, given: Factory, dim: int | None, args: Any, kwargs: Any) -> Any:
+    """Return the target of a factory, in a worker."""
+    if is_density:
+        return as_target(given, dim, args=args, kwargs=kwargs)
+    return adapted(given, _needed(dim), None, args, kwargs)
 
 
 @dataclass
@@ -262,6 +281,9 @@ def adapted(
     A Python function gets its parameters by name, and further arguments.
     """
     further = arguments_of(args, kwargs)
+    given, f = f, made_of(f)
+    if isinstance(given, Factory) and not is_integrand(f):
+        raise given.error(f, "a target")
     params = getattr(f, "_variables", None) if params is None else params
     variables = None if params is None else Variables.of_params(params)
     if variables is not None and variables.dim != dim:
@@ -273,11 +295,11 @@ def adapted(
     elif _is_native(f):
         target = _native(f, dim)
     elif callable(f) and not isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity):
-        return bound(f, variables, further, what)
+        return bound(given, variables, further, what)
     else:
         target = f
     _refuse_arguments(target, further)
-    return target
+    return _remembered(target, given, (_again, (False, given, dim, args, kwargs)))
 
 
 def compared(f: Any, what: str = "the integrand") -> Any:

@@ -45,8 +45,10 @@ class LogDensity:
     (2,)
     """
 
-    __slots__ = ()
+    __slots__ = ("_origin",)
 
+    #: How another process makes the target anew, if a factory made it: a function, its arguments.
+    _origin: tuple[Callable[..., Any], tuple[Any, ...]]
     dim: int
     has_gradient: bool
     form: str
@@ -56,6 +58,9 @@ class LogDensity:
     _more_evals: int = 0
     #: Whether the gradient comes from automatic differentiation, so that it needs no check.
     _autodiff: bool = False
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return getattr(self, "_origin", None) or super().__reduce_ex__(protocol)
 
     @property
     def _complaint(self) -> str | None:
@@ -226,7 +231,15 @@ class BuiltinDensity(Built, LogDensity):
     array([[ 1.5, -1. , -2. ]])
     """
 
-    __slots__ = ("_core_handle", "dim", "has_gradient", "log_evidence", "names")
+    __slots__ = (
+        "_arguments",
+        "_core_handle",
+        "_make",
+        "dim",
+        "has_gradient",
+        "log_evidence",
+        "names",
+    )
 
     form = "builtin"
     _core_handle: _core.LogDensity

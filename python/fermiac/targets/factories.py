@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from fermiac._base.calls import public
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
-from fermiac.targets.conversion import adapted, is_integrand
 
-__all__ = ["Factory", "as_factory", "factory", "made_here"]
+__all__ = ["Factory", "factory", "made_of"]
 
 
 class Factory:
     """A target given by the name of its factory function; `fermiac.targets.factory` makes one.
 
-    It can always be pickled, and builds the target once in every process that uses it. A call with
-    a batch of points evaluates the target.
+    It can always be pickled, and makes the target once in every process that uses it. A call
+    passes its arguments on to a target that is a function.
     """
 
     __slots__ = ("_arguments", "_keywords", "_lock", "_target", "spec")
@@ -33,25 +31,36 @@ class Factory:
         self._lock = threading.Lock()
         self._target: Any = None
 
-    def build(self, dim: int) -> Any:
-        """Return the target of this process, for points of this dimension."""
-        with self._lock:
-            if self._target is None:
-                made = self._made()
-                if not is_integrand(made):
-                    raise ArgumentError(
-                        f"target_factory: {self.spec} gave a {type(made).__name__}; it must give "
-                        "a target"
-                    )
-                self._target = adapted(made, dim)
-            return self._target
+    def made(self) -> Any:
+        """Return the target of this process."""
+        if self._target is None:
+            with self._lock:
+                if self._target is None:
+                    self._target = self._made()
+        return self._target
 
     def _made(self) -> Any:
-        return _function(self.spec)(*self._arguments, **self._keywords)
+        made = _function(self.spec)(*self._arguments, **self._keywords)
+        if made is None or isinstance(made, Factory):
+            raise self.error(made, "a target")
+        return made
 
-    def __call__(self, x: Any) -> Any:
-        """Evaluate the target at a batch of points."""
-        return self.build(np.shape(x)[-1])(x)
+    def error(self, made: Any, needed: str) -> ArgumentError:
+        """Return the error about an object of the wrong kind that the function returned."""
+        return ArgumentError(
+            f"factory: {self.spec} gave a {type(made).__name__}; it must give {needed}"
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the target, a function of a batch of points."""
+        made = self.made()
+        if not callable(made):
+            raise self.error(made, "a function to be called")
+        return made(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.made())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Factory, (self.spec, self._arguments, self._keywords)
@@ -105,20 +114,15 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
     module, _, name = given.partition(":") if isinstance(given, str) else ("", "", "")
     if not module or not name:
         raise ArgumentError(
-            f'target_factory: {shown(spec)} given; "module:function" is needed, the name of a '
+            f'factory: {shown(spec)} given; "module:function" is needed, the name of a '
             "function that returns the target"
         )
     return Factory(spec, args, kwargs)
 
 
-def made_here(target: Any) -> tuple[Any, Factory | None]:
-    """Return the target of this process, and the factory that makes it in workers, if any."""
-    return (target._made(), target) if isinstance(target, Factory) else (target, None)
-
-
-def as_factory(given: str | Factory) -> Factory:
-    """Return the argument ``target_factory=`` as a factory."""
-    return given if isinstance(given, Factory) else factory(given)
+def made_of(given: Any) -> Any:
+    """Return the target of this process if a factory was given; other objects unchanged."""
+    return given.made() if isinstance(given, Factory) else given
 
 
 def _function(spec: str) -> Callable[..., Any]:
@@ -128,9 +132,7 @@ def _function(spec: str) -> Callable[..., Any]:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ArgumentError(f"target_factory: {shown(spec)} cannot be found: {error}") from error
+        raise ArgumentError(f"factory: {shown(spec)} cannot be found: {error}") from error
     if not callable(found):
-        raise ArgumentError(
-            f"target_factory: {shown(spec)} is a {type(found).__name__}, no function"
-        )
+        raise ArgumentError(f"factory: {shown(spec)} is a {type(found).__name__}, no function")
     return found  # type: ignore[no-any-return]

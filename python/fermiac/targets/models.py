@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fermiac.errors import ArgumentError
+from fermiac.targets.factories import made_of
 from fermiac.targets.model import ModelTarget
 from fermiac.targets.numpyro_model import from_numpyro, is_numpyro
 from fermiac.targets.pymc_model import from_pymc, is_pymc
@@ -16,6 +17,7 @@ __all__ = ["is_model", "model_target"]
 
 def is_model(obj: Any) -> bool:
     """Return whether an object is a model of an imported library; nothing is imported here."""
+    obj = made_of(obj)
     return is_pymc(obj) or is_stan(obj) or is_numpyro(obj)
 
 
@@ -23,6 +25,7 @@ def model_target(
     obj: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
 ) -> ModelTarget:
     """Return a model as a target; `args` and `kwargs` are the data of a model of NumPyro."""
+    obj = made_of(obj)
     if is_numpyro(obj):
         return from_numpyro(obj, *args, **(kwargs or {}))
     if args or kwargs:

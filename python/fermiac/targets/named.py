@@ -17,6 +17,7 @@ from fermiac._base.validate import listed, shown, suggestion
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Joint
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.targets.factories import made_of
 
 __all__ = [
     "Arguments",
@@ -330,6 +331,9 @@ def _bound(
     what: str,
     **more: Any,
 ) -> Callable[[Array], Any]:
+    made = made_of(f)
+    if isinstance(made, Bound) or hasattr(made, "_rebound"):
+        f = made  # which can be taken apart
     rebound = getattr(f, "_rebound", None)
     if rebound is not None:  # of `vectorize`, which calls a function of one point
         return rebound(lambda one: _bound(kind, one, variables, further, what, **more))  # type: ignore[no-any-return]

@@ -159,8 +159,9 @@ class NativeTarget(LogDensity):
     def __reduce__(self) -> NoReturn:
         raise pickle.PicklingError(
             f"the native target {self._name} cannot be pickled: its address means nothing in "
-            "another process. Let every worker make its own: pass target_factory='module:function' "
-            "or fermiac.targets.factory('module:function'), a function that returns the target"
+            "another process. Let every worker make its own: give "
+            "fermiac.targets.factory('module:function') as the target, of a function that returns "
+            "it"
         )
 
     def __repr__(self) -> str:

@@ -292,7 +292,7 @@ def law_density(law: object) -> LogDensity:
 class _PythonLaw(Built, LogDensity):
     """The log-density of a law that is defined in Python."""
 
-    __slots__ = ("_law", "dim", "names")
+    __slots__ = ("_arguments", "_law", "_make", "dim", "names")
 
     form = "python"
     has_gradient = False

@@ -279,7 +279,8 @@ class StanTarget(ModelTarget):
         if not path or data is None:
             raise pickle.PicklingError(
                 f"{self!r} cannot be pickled, since its library has no path; let every worker make "
-                "its own: pass target_factory='module:function', a function that returns the target"
+                "its own: give fermiac.targets.factory('module:function') as the target, of a "
+                "function that returns it"
             )
         arguments = (self._stan.seed, self._listed, self.coords, self.dims)
         return _again, (path, data, *arguments)

@@ -65,7 +65,9 @@ class TransformedDensity(Built, LogDensity):
     """
 
     __slots__ = (
+        "_arguments",
         "_core_handle",
+        "_make",
         "_map",
         "constrained_dim",
         "dim",

@@ -40,7 +40,6 @@ from fermiac.targets.named import named_law
 if TYPE_CHECKING:
     from os import PathLike
 
-    from fermiac.targets.factories import Factory
 
 __all__ = ["failure_probability"]
 
@@ -73,7 +72,6 @@ def failure_probability(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> FailureProbability:
@@ -143,9 +141,6 @@ def failure_probability(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    target_factory : str or Factory, optional
-        ``"module:function"``: a function that returns `g`, for workers of an executor to which it
-        cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file with the values of `g`, from which a killed run is resumed; see
         `fermiac.Checkpoint`.
@@ -290,7 +285,6 @@ def failure_probability(
         evaluation(
             limit,
             executor=where.executor,
-            target_factory=target_factory,
             log=log,
             identity=lambda: identity_of("importance.failure_probability", key, [law], identity),
             n_threads=workers,
