@@ -226,9 +226,9 @@ def of_blocks(n_blocks: int) -> None:
     import fermiac as fm
 
     f, law = fm.targets.powers([2, 4]), fm.distributions.Normal()
-    given: dict[str, Any] = {"method": "mc", "shards": "whole", "check": False, "rng": 0}
+    given: dict[str, Any] = {"method": "mc", "check": False, "rng": 0}
     with processes() as pool:
-        one_each = fm.executor.Sharded(pool, rows=1)
+        one_each = fm.executor.Sharded(pool, rows=1, unit="whole")
         fm.importance.expect(f, law, n=10 * 4096, plan=one_each, **given)
         start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         fm.importance.expect(f, law, n=n_blocks * 4096, plan=one_each, **given)

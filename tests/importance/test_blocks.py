@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import worker_targets
 from executor_help import spawned
-from plans import planned
+from plans import by_units, planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, TargetError
@@ -77,7 +77,7 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
     assert_same(fm.merge([*pairs, parts[6]]).estimate(), whole)
     with ThreadPoolExecutor(2) as executor:
         for how in ("auto", "whole", "points"):
-            assert_same(expect(f, law, **given, plan=executor, shards=how), whole)
+            assert_same(expect(f, law, **given, plan=by_units(executor, how)), whole)
     made = expect(f, law, **given, plan=fm.Plan(store=tmp_path, part=(1, 3)))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.warns(FermiacWarning, match=f"of {made.n_blocks} blocks are missing: 0, 1"):
@@ -94,11 +94,10 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
 
 def test_processes() -> None:
     f = worker_targets.moments
-    given: dict[str, Any] = {"shards": "whole"}
     factory = fm.targets.factory("worker_targets:make_moments", 1.0)
     with spawned(2) as executor:
-        assert_same(expect(f, plan=executor, **given), expect(f))
-        made_there = expect(factory, plan=executor, **given)
+        assert_same(expect(f, plan=by_units(executor)), expect(f))
+        made_there = expect(factory, plan=by_units(executor))
     assert_same(made_there, expect(f))
 
 
@@ -108,10 +107,10 @@ def test_the_memory_of_the_driver_does_not_grow_with_the_blocks() -> None:
 
     def peak(n_blocks: int) -> float:
         f = fm.targets.powers([2, 4])
-        given: dict[str, Any] = {"method": "mc", "shards": "whole", "n": n_blocks * 4096}
+        given: dict[str, Any] = {"method": "mc", "n": n_blocks * 4096}
         with ThreadPoolExecutor(1) as executor:
             tracemalloc.start()
-            e = expect(f, NORMAL, plan=executor, **given)
+            e = expect(f, NORMAL, plan=by_units(executor), **given)
             most = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert e.n_evals == n_blocks * 4096
@@ -158,9 +157,7 @@ def test_an_interrupted_call_has_the_blocks_so_far(tmp_path: Path) -> None:
     [
         ({"part": (0, 2), "keep_draws": True}, "keep_draws: given with part="),
         ({"part": (0, 2), "checkpoint": "x"}, "checkpoint: given with part="),
-        ({"part": (0, 2), "shards": "points"}, "shards: 'points' given"),
         ({"part": (0, 99)}, "this part is empty"),
-        ({"shards": "rows"}, "shards"),
         ({"store": "x", "rng": None}, "store: given without rng="),
     ],
 )

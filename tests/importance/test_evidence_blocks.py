@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import worker_targets
 from executor_help import spawned
-from plans import planned
+from plans import by_units, planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
@@ -73,7 +73,7 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
     assert_same(fm.merge([*pairs, parts[6]]).evidence(), whole)
     with ThreadPoolExecutor(2) as executor:
         for how in ("auto", "whole", "points"):
-            assert_same(evidence(f, law, **given, plan=executor, shards=how), whole)
+            assert_same(evidence(f, law, **given, plan=by_units(executor, how)), whole)
     made = evidence(f, law, **given, plan=fm.Plan(store=tmp_path, part=(1, 3)))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.warns(FermiacWarning, match=f"of {made.n_blocks} blocks are missing: 0, 1"):
@@ -94,8 +94,8 @@ def test_processes() -> None:
     factory = fm.targets.factory("worker_targets:make_gaussian")
     local = evidence(f, n=20_000)
     with spawned(2) as executor:
-        assert_same(evidence(f, n=20_000, plan=executor, shards="whole"), local)
-        made_there = evidence(factory, n=20_000, plan=executor, shards="whole")
+        assert_same(evidence(f, n=20_000, plan=by_units(executor)), local)
+        made_there = evidence(factory, n=20_000, plan=by_units(executor))
     assert_same(made_there, local)
 
 
@@ -152,9 +152,7 @@ def test_parts_have_independent_errors_that_hold() -> None:
         ({"part": (0, 2), "checkpoint": "x"}, "checkpoint: given with part="),
         ({"part": (0, 2), "points": "sobol"}, "points: given with part="),
         ({"part": (0, 2), "sampler": LAW}, "sampler: given with part="),
-        ({"part": (0, 2), "shards": "points"}, "shards: 'points' given"),
         ({"part": (0, 99)}, "this part is empty"),
-        ({"shards": "rows"}, "shards"),
         ({"store": "x", "rng": None}, "store: given without rng="),
     ],
 )

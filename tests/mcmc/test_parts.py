@@ -10,7 +10,7 @@ from typing import Any
 import nested_targets as targets
 import numpy as np
 import pytest
-from plans import planned
+from plans import by_units, planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning, FermiacWarning
@@ -75,7 +75,7 @@ def test_the_same_bits_on_workers() -> None:
         with ThreadPoolExecutor(n) as threads:
             assert same(run(plan=threads), whole)
             assert same(run(plan=fm.executor.Sharded(threads, rows=4)), whole)
-            assert same(run(plan=threads, shards="points"), whole)
+            assert same(run(plan=by_units(threads, "points")), whole)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         assert same(run(plan=pool), whole)
         with pytest.raises(ArgumentError, match="cannot be continued"):
@@ -134,9 +134,6 @@ def test_warnings_are_about_all_chains() -> None:
         ({"part": (0, 2), "kernel": "de"}, "moves all chains together"),
         ({"part": (0, 7)}, "this part is empty"),
         ({"part": (2, 2)}, "part"),
-        ({"part": (0, 2), "shards": "points"}, "shards: 'points' given"),
-        ({"shards": "some"}, "shards"),
-        ({"shards": "whole", "max_time": 3.0}, "shards='whole' needs chains"),
         ({"store": "x", "rng": None}, "store: given without rng="),
     ],
 )

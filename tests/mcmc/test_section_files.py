@@ -219,7 +219,6 @@ def slower(x: Any) -> Any:
         ({"checkpoint": "x.safetensors"}, "checkpoint: given with store="),
         ({"path": "x"}, "path: given with store="),
         ({"max_time": 3.0}, "max_time: given with store="),
-        ({"shards": "points"}, "shards: 'points' given with store="),
         ({"rng": None}, "store: given without rng="),
         ({"kernel": fm.mcmc.ChEES()}, "store: given with ChEES"),
         ({"n_chains": 0}, "n_chains: 0"),

@@ -16,9 +16,10 @@ import nested_targets as targets
 import numpy as np
 import pytest
 from mcmc_help import assert_same
+from plans import by_units
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
+from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.mcmc import sections
 from fermiac.mcmc.stop import StopWhen
 
@@ -75,7 +76,7 @@ def test_pooled_chains_on_threads(counted: list[int]) -> None:
                 check(run(keep_warmup=True, plan=shards), whole)
                 assert {*counted} == {6 // n_shards}
             counted.clear()
-            check(run(keep_warmup=True, plan=pool, shards="points"), whole)
+            check(run(keep_warmup=True, plan=by_units(pool, "points")), whole)
             assert not counted
 
 
@@ -127,7 +128,7 @@ def test_kernels(kernel: Any, pool: bool, threads: Any, counted: list[int]) -> N
         "stop": StopWhen(ess=10**9, rhat=None, every=40),
     }  # fmt: skip
     whole = run(**given)
-    check(run(plan=threads, shards="whole", **given), whole)
+    check(run(plan=by_units(threads), **given), whole)
     assert counted
 
 
@@ -305,12 +306,13 @@ def test_errors_of_the_target(threads: Any) -> None:
     notes = caught.value.__notes__
     assert any("chains" in note and "of 6" in note for note in notes)
     assert any("chains were at transition" in note for note in notes)
-    with pytest.raises(ArgumentError, match=r"max_time: given with shards='whole'"):
-        run(plan=fm.Plan(executor=threads, max_time=10.0), shards="whole")
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("ignore", FermiacWarning)
-        check(run(plan=fm.Plan(executor=threads, max_time=60.0)), run(plan=fm.Plan(max_time=60.0)))
+        timed = fm.Plan(executor=threads, max_time=60.0)
+        whole = run(plan=fm.Plan(max_time=60.0))
+        check(run(plan=timed), whole)
+        check(run(plan=by_units(timed)), whole)
 
 
 class Walk:
@@ -338,9 +340,8 @@ def test_kernels_with_a_memory_in_python_stay_here(
         kernel = fm.mcmc.Gibbs([("a", Walk()), ("b", fm.mcmc.RWM())], blocks={"a": 0, "b": 1})
     given = {"kernel": kernel, "n_warmup": 40}
     check(run(plan=threads, **given), run(**given))
+    check(run(plan=by_units(threads), **given), run(**given))
     assert not counted
-    with pytest.raises(ArgumentError, match="written in Python"):
-        run(plan=threads, shards="whole", **given)
 
 
 def test_wide_kernels_send_points_to_many_workers(threads: Any, counted: list[int]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from plans import by_units
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
@@ -95,7 +96,7 @@ def test_runs_are_equal_for_threads_and_workers() -> None:
     here = mcmc.sample(ring, 4, **options, plan=fm.Plan(n_threads=1))
     again = mcmc.sample(ring, 4, **options, plan=fm.Plan(n_threads=3))
     with ThreadPoolExecutor(2) as engine:
-        there = mcmc.sample(ring, 4, **options, plan=engine, shards="whole")
+        there = mcmc.sample(ring, 4, **options, plan=by_units(engine))
     np.testing.assert_array_equal(here.draws, again.draws)
     np.testing.assert_array_equal(here.draws, there.draws)
     assert here.settings["reference"] == "fitted: a law of 4 independent blocks"

@@ -18,6 +18,7 @@ from executor_help import spawned
 from forms import DIM, formula
 from nested_runs import PRIOR, assert_same, run
 from numpy.typing import NDArray
+from plans import by_units
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError, WorkerError
@@ -118,7 +119,7 @@ def test_bits(name: str, threads: Executor, seen: Seen) -> None:
         seen.clear()
     if name == "auto":  # points of bounds came first
         assert chains < len(local.trace["n_moves"])
-    run(plan=threads, shards="points", **how)
+    run(plan=by_units(threads, "points"), **how)
     assert not seen.chains
 
 
@@ -146,7 +147,7 @@ def test_processes(processes: Executor, seen: Seen) -> None:
     for n_shards in (1, 3, 16):
         assert_same(local, run(plan=Sharded(processes, rows=-(-20 // n_shards)), **how))
 
-    there: dict[str, Any] = {"plan": processes, "shards": "whole"}
+    there: dict[str, Any] = {"plan": by_units(processes)}
     assert_same(local, run(fm.targets.factory("forms:python_density"), **there, **how))
     how = {"sampler": fm.nested.Galilean(n_steps=6), "gradient": "finite", "batch": 20}
     assert_same(run(**how), run(fm.targets.factory("forms:python_function"), **there, **how))
@@ -169,7 +170,7 @@ def test_a_prior_that_cannot_be_sent(processes: Executor) -> None:
     }
     assert_same(run(**how), run(plan=processes, **how))
     with pytest.raises(ArgumentError, match="cannot be sent to the workers"):
-        run(plan=processes, shards="whole", **how)
+        run(plan=by_units(processes), **how)
 
 
 def test_sections_of_long_chains(
@@ -262,7 +263,7 @@ Jobs.__name__, Jobs.__module__ = "Executor", "submitit.core.core"
 def test_engines_that_take_rounds_of_tasks(seen: Seen) -> None:
     how: dict[str, Any] = {"sampler": "slice", "batch": 20}
     local = run(**how)
-    assert_same(local, run(plan=MapOnly(), shards="whole", **how))
+    assert_same(local, run(plan=by_units(MapOnly()), **how))
     jobs = Jobs()
     assert_same(local, run(plan=jobs, **how))
     # One for each batch of chains, and few for the points before and after them.
@@ -275,7 +276,7 @@ def test_engines_that_take_rounds_of_tasks(seen: Seen) -> None:
     with pytest.raises(ArgumentError, match="starts a job for every task"):
         run(plan=jobs, sampler="unif")
     with pytest.raises(ArgumentError, match="starts a job for every task"):
-        run(plan=jobs, sampler="slice", shards="points")
+        run(plan=by_units(jobs, "points"), sampler="slice")
 
 
 def interrupts(after: int) -> Callable[[int, int], None]:
@@ -450,24 +451,8 @@ def test_a_handle_sees_and_ends_the_run(threads: Executor) -> None:
     assert partial.n_draws >= 60
 
 
-@pytest.mark.parametrize(
-    ("how", "says"),
-    [
-        ({"shards": "some"}, "shards: 'some' was given"),
-        ({"shards": 3}, "shards: 3 was given"),
-        ({"shards": "whole", "sampler": "unif"}, "shards: 'whole' given with sampler=Uniform"),
-        ({"shards": "whole", "surrogate": fm.nested.Surrogate()}, "given with a surrogate"),
-        ({"shards": "points", "runs": 3}, "shards: 'points' given with runs="),
-    ],
-)
-def test_arguments(how: dict[str, Any], says: str, threads: Executor) -> None:
-    with pytest.raises(ArgumentError, match=says):
-        run(plan=threads, **how)
-
-
-def test_shards_without_an_executor(seen: Seen) -> None:
-    how: dict[str, Any] = {"sampler": "slice", "max_iter": 5}
-    assert_same(run(**how), run(shards="whole", **how))
+def test_units_without_chains_are_points(threads: Executor, seen: Seen) -> None:
+    assert_same(run(sampler="unif"), run(plan=by_units(threads), sampler="unif"))
     assert not seen.chains
 
 

@@ -36,6 +36,7 @@ from cluster_engines import (
     process_pool,
 )
 from executor_help import expect, same
+from plans import by_units
 
 import fermiac as fm
 
@@ -131,13 +132,11 @@ def whole_calls(**given: Any) -> list[Any]:
         targets.token_logits, 40, 9, 4, order="margin", n_steps=4, rng=1, **given
     )
     e = fm.importance.expect(
-        targets.moments, LAW, n=40_000, rng=1, check=False,
-        **(given and {"shards": "whole", **given}),
-    )  # fmt: skip
+        targets.moments, LAW, n=40_000, rng=1, check=False, plan=by_units(given.get("plan"))
+    )
     z = fm.importance.evidence(
-        nested_targets.bowl, LAW, n=40_000, rng=1, check=False,
-        **(given and {"shards": "whole", **given}),
-    )  # fmt: skip
+        nested_targets.bowl, LAW, n=40_000, rng=1, check=False, plan=by_units(given.get("plan"))
+    )
     return [
         z.sample.draws,
         z.sample.log_weights,
@@ -210,7 +209,7 @@ def kept_chains(**given: Any) -> Any:
 def test_chains_of_nested_batches(engine: Any, tmp_path: Path) -> None:
     local = nested_batches()
     with started(engine, tmp_path) as executor:
-        there = nested_batches(plan=executor, shards="whole")
+        there = nested_batches(plan=by_units(executor))
         inner = getattr(executor, "executor", executor)
         again = nested_batches(plan=fm.executor.Sharded(inner, 2, rows=8))
         made = fm.targets.factory("nested_targets:make_slope")

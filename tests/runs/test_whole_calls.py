@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import worker_targets
 from executor_help import spawned
-from plans import planned
+from plans import by_units, planned
 
 import fermiac as fm
 from fermiac.errors import FermiacWarning
@@ -54,17 +54,15 @@ def rows(**given: Any) -> Any:
     return fm.score.sample(MODEL, 40, n_steps=5, sigma_range=(0.01, 50.0), rng=1, **given)
 
 
-def points(**given: Any) -> Any:
-    how = {"shards": "whole"} if "plan" in given else {}
+def points(plan: Any = None) -> Any:
     return fm.importance.expect(
-        worker_targets.moments, LAW, n=100_000, rng=1, check=False, **how, **given
+        worker_targets.moments, LAW, n=100_000, rng=1, check=False, plan=by_units(plan)
     )
 
 
-def mass(**given: Any) -> Any:
-    how = {"shards": "whole"} if "plan" in given else {}
+def mass(plan: Any = None) -> Any:
     return fm.importance.evidence(
-        nested_targets.bowl, WIDE, n=100_000, rng=1, check=False, **how, **given
+        nested_targets.bowl, WIDE, n=100_000, rng=1, check=False, plan=by_units(plan)
     )
 
 

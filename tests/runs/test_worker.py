@@ -108,8 +108,7 @@ def test_a_lost_executor_leaves_the_partial_result() -> None:
             n=200_000,
             rng=0,
             method="mc",
-            plan=fm.executor.Sharded(executor, 2, rows=10_000),
-            shards="points",
+            plan=fm.executor.Sharded(executor, 2, rows=10_000, unit="points"),
         )
     executor.pool.shutdown()
     partial: Any = caught.value.partial_result

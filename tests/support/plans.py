@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import fermiac as fm
@@ -23,3 +23,16 @@ def planned(**given: Any) -> dict[str, Any]:
     if isinstance(plan := given.get("plan"), fm.Plan):
         own |= plan.given()
     return {**given, "plan": fm.Plan(**own)} if own else given
+
+
+def by_units(plan: Any, unit: Any = "whole") -> Any:
+    """Return a plan, or an executor, whose workers get whole units, or points."""
+    if plan is None:
+        return None
+    if isinstance(plan, fm.Plan):
+        return replace(plan, executor=by_units(plan.executor, unit))
+    if not isinstance(plan, fm.executor.Sharded):
+        return fm.executor.Sharded(plan, unit=unit)
+    made = fm.executor.Sharded(plan.executor, unit=unit)
+    made._sharding = plan._sharding
+    return made

@@ -18,7 +18,7 @@ from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
-from fermiac.importance.blocks import SHARDS, ShardsName, takes_blocks
+from fermiac.importance.blocks import takes_blocks
 from fermiac.importance.expect_blocks import expect_in_blocks
 from fermiac.importance.outputs import tolerances
 from fermiac.importance.result import to_estimate
@@ -84,7 +84,6 @@ def expect(
     keep_draws: bool = False,
     check: bool = True,
     rng: RngLike = None,
-    shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Estimate:  # with part= a PartialEstimate; the type is that of all other calls
@@ -202,11 +201,6 @@ def expect(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    shards : {"auto", "points", "whole"}, default "auto"
-        The work of the workers of an executor. ``"points"``: they evaluate points, batch by batch.
-        ``"whole"``: they draw blocks of the final sample and return sums, without waiting for each
-        other; the adaptation still sends points. ``"auto"``: blocks if there are enough of them for
-        all workers. A block has at least 4096 points, and the laws must be picklable.
     checkpoint : str, path-like or Checkpoint, optional
         A file with the values of `f`, from which a killed run is resumed; see
         `fermiac.Checkpoint`.
@@ -371,7 +365,6 @@ def expect(
                 "two functions"
             )
 
-    how = choice("shards", shards, SHARDS)
     in_blocks = where.part is not None or where.store is not None
     together = {
         "checkpoint": checkpoint is not None,
@@ -381,15 +374,13 @@ def expect(
         "pool": pool != "final",
         "rtol": tolerance is not None,
     }
-    if in_blocks and how == "points":
-        raise ArgumentError("shards: 'points' given with part= or store=, which are of blocks")
     share = 0.0 if chosen.core == "mc" else float(settings["adapt_fraction"])
-    in_blocks |= takes_blocks(how, where.executor, n, share, laws, any(together.values()))
+    in_blocks |= takes_blocks(where.executor, n, share, laws, any(together.values()))
     if in_blocks and any(together.values()):
         name = next(name for name, given in together.items() if given)
         raise ArgumentError(
-            f"{name}: given with part=, store= or shards='whole', whose blocks are sums over "
-            "random points of the final sample; leave it out (store= keeps finished blocks)"
+            f"{name}: given with part= or store=, whose blocks are sums over random points of the "
+            "final sample; leave it out (store= keeps finished blocks)"
         )
     if where.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its blocks")

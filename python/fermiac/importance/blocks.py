@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from fermiac.results import Result, load
 from fermiac.results.result import Finding, quiet
 from fermiac.results.reweight import PARTS
 from fermiac.runs.engines import engine_of
-from fermiac.runs.executor import require_executor
+from fermiac.runs.executor import require_executor, unit_of
 from fermiac.runs.parts import Part, Store, computed, part_of
 from fermiac.runs.shards import evaluation
 
@@ -37,11 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK_FIELDS",
-    "SHARDS",
     "BlocksOfCall",
     "Pieces",
     "Separate",
-    "ShardsName",
     "Words",
     "Work",
     "in_blocks",
@@ -49,8 +47,6 @@ __all__ = [
     "takes_blocks",
 ]
 
-ShardsName: TypeAlias = Literal["auto", "points", "whole"]
-SHARDS: tuple[str, ...] = get_args(ShardsName)
 
 Words = NDArray[np.uint64]
 
@@ -165,13 +161,13 @@ def of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
 
 
 def takes_blocks(
-    how: str, executor: Any, n: int, adapt_fraction: float, laws: Sequence[Any], together: bool
+    executor: Any, n: int, adapt_fraction: float, laws: Sequence[Any], together: bool
 ) -> bool:
     """Return whether the workers of an executor draw the final sample in blocks."""
-    if how != "auto":
-        return how == "whole"
-    if executor is None or together:
+    if executor is None or together or unit_of(executor) == "points":
         return False
+    if unit_of(executor) == "whole":
+        return True
     given = require_executor(executor)
     n_workers = given.n_workers or 1
     chunks = n * (1.0 - adapt_fraction) / _CHUNK

@@ -20,7 +20,7 @@ from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.blend import blend
-from fermiac.importance.blocks import SHARDS, ShardsName, in_blocks, takes_blocks
+from fermiac.importance.blocks import in_blocks, takes_blocks
 from fermiac.importance.evidence_blocks import EvidenceBlocks
 from fermiac.importance.result import Evidence, to_evidence
 from fermiac.importance.settings import drawing, with_dim
@@ -71,7 +71,6 @@ def evidence(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Evidence:  # with part= a PartialEvidence; the type is that of all other calls
@@ -145,11 +144,6 @@ def evidence(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    shards : {"auto", "points", "whole"}, default "auto"
-        The work of the workers of an executor. ``"points"``: they evaluate points, batch by batch.
-        ``"whole"``: they draw blocks of the final stage, without waiting for each other; the
-        adaptation still sends points. ``"auto"``: blocks if there are enough of them for all
-        workers. A block has at least 4096 points, and the law must be picklable.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the target, and from which a run that was killed is
         resumed; see `fermiac.Checkpoint`.
@@ -298,7 +292,6 @@ def evidence(
             "defensive", defensive, "a number from 0 to 0.9 is needed", lambda s: 0 <= s <= 0.9
         )
         first = blend(law, drawn.sampler, share)
-    how = choice("shards", shards, SHARDS)
     whole_parts = where.part is not None or where.store is not None
     together = {
         "checkpoint": checkpoint is not None,
@@ -306,20 +299,18 @@ def evidence(
         "points": points != "random",
         "sampler": drawn.sampler is not None,
     }
-    if whole_parts and how == "points":
-        raise ArgumentError("shards: 'points' given with part= or store=, which are of blocks")
     if where.part is not None and model is not None:
         raise ArgumentError(
             f"part: given with {model!r}, which the merged parts would not know; leave it out "
             "(store= keeps finished blocks)"
         )
     share = 0.0 if scheme == "snis" else 0.5
-    whole_parts |= takes_blocks(how, where.executor, n, share, [law], any(together.values()))
+    whole_parts |= takes_blocks(where.executor, n, share, [law], any(together.values()))
     if whole_parts and any(together.values()):
         name = next(name for name, given in together.items() if given)
         raise ArgumentError(
-            f"{name}: given with part=, store= or shards='whole', whose blocks are random points "
-            "of the final stage alone; leave it out (store= keeps finished blocks)"
+            f"{name}: given with part= or store=, whose blocks are random points of the final "
+            "stage alone; leave it out (store= keeps finished blocks)"
         )
     if where.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its blocks")

@@ -15,7 +15,7 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
-from fermiac._base.validate import choice, labels, positive, shown, whole, yes
+from fermiac._base.validate import labels, positive, shown, whole, yes
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError
@@ -29,8 +29,6 @@ from fermiac.mcmc.kernel import Kernel, KernelName, NoDensity
 from fermiac.mcmc.parts import (
     CHAINS,
     OF_CALL,
-    SHARDS,
-    ShardsName,
     are_apart,
     sample_chains,
     takes_whole,
@@ -109,7 +107,6 @@ def sample(
     path: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     rng: RngLike = None,
-    shards: ShardsName = "auto",
     first_chain: int | None = None,
     plan: PlanLike | None = None,
 ) -> Chains:
@@ -220,14 +217,6 @@ def sample(
         extends a finished run. `init` and `check_gradient` are used only at the first start.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    shards : {"auto", "points", "whole"}, default "auto"
-        The work of the workers of an executor: points of all chains, step by step, or whole chains.
-        These wait for each other only at the barriers between the windows of the warm-up and where
-        `stop` is tested; workers run sections of them of about ten seconds. With ``pool=False``,
-        and without `stop`, `path` and `checkpoint`, they do not wait at all, and the result has no
-        state for `extend`. ``"auto"`` sends points with `max_time`, if the kernel cannot be
-        pickled or has a part written in Python, and if there are fewer ensembles or ladders of
-        `Tempered` than workers; otherwise whole chains. An ensemble is one part.
     first_chain : int, optional
         With ``pool=False``: the index of the first chain. Chains 4 to 7 of a call with 8 chains are
         those of a call with 4 chains and ``first_chain=4``. `init` then includes all chains before
@@ -368,15 +357,13 @@ def sample(
         )
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     given["max_time"] = where.max_time
-    how = choice("shards", shards, SHARDS)
     cut = not (first_chain is None and where.part is None and where.store is None)
     in_sections = where.store is not None and not are_apart(given)
-    if not in_sections and (cut or takes_whole(how, where.executor, given)):
+    if not in_sections and (cut or takes_whole(where.executor, given)):
         return sample_chains(
             sample,
             log_density,
             given,
-            how=how,
             first_chain=first_chain,
             rng=rng,
             plan=where,
@@ -386,9 +373,7 @@ def sample(
     if where.store is not None:
         key = key_of(rng)
         others = {"first_chain": first_chain, "part": where.part}
-        shared = store_of_sections(
-            where.store, given, log_density, rng=rng, key=key, how=how, others=others
-        )
+        shared = store_of_sections(where.store, given, log_density, rng=rng, key=key, others=others)
     target: LogDensity
     check = yes("check", check)
     if log_density is None:
@@ -434,7 +419,7 @@ def sample(
         check_kernel(kernel)
         by_sections = True
     else:
-        by_sections = takes_sections(how, where.executor, kernel, settings.n_chains, limit)
+        by_sections = takes_sections(where.executor, kernel, settings.n_chains, limit)
     # The points before and after the run of the chains.
     of_points = where.executor
     if by_sections and where.executor is not None and not takes_points(where.executor):
@@ -500,7 +485,7 @@ def sample(
             # Workers make the target from what was given.
             made = SourceOfTarget.of(source, space, named)
             chains = (
-                sectioned(how, job, made, where.executor)
+                sectioned(job, made, where.executor)
                 if shared is None
                 else in_store(job, made, where.executor, shared, workers)
             )

@@ -112,8 +112,8 @@ class NativeConditional(Kernel):
     def __reduce__(self) -> NoReturn:
         raise pickle.PicklingError(
             f"the native conditional {self.name} cannot be pickled: its address means nothing in "
-            "another process. Give shards='points', so that the workers of an executor get points "
-            "and not chains"
+            "another process. Give plan=fermiac.executor.Sharded(executor, unit='points'), so that "
+            "the workers get points and not chains"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 from fermiac._base.plan import Plan, alone
 from fermiac._base.progress import finish, reporter
@@ -15,6 +15,7 @@ from fermiac.mcmc.joining import joined, judged, unjudged
 from fermiac.mcmc.result import Chains
 from fermiac.results.result import warn
 from fermiac.results.reweight import PARTS
+from fermiac.runs.executor import unit_of
 from fermiac.runs.parts import Store, computed, identity_of_call, part_of
 
 if TYPE_CHECKING:
@@ -24,31 +25,25 @@ if TYPE_CHECKING:
 __all__ = [
     "CHAINS",
     "OF_CALL",
-    "SHARDS",
-    "ShardsName",
     "are_apart",
     "sample_chains",
     "takes_whole",
 ]
 
-ShardsName: TypeAlias = Literal["auto", "points", "whole"]
-SHARDS: tuple[str, ...] = get_args(ShardsName)
 
 #: The address of the first chain of the present call, and the chains of the call around it.
 CHAINS: ContextVar[tuple[int, int | None]] = ContextVar("fermiac_chains", default=(0, None))
 #: Arguments of the call that a single chain does not take.
 OF_CALL = (
-    "log_density", "rng", "shards", "first_chain", "plan", "where",
+    "log_density", "rng", "first_chain", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all chains together.
 _TOGETHER = ("stop", "max_time", "path", "checkpoint")
 
 
-def takes_whole(how: str, executor: ExecutorLike | None, given: Mapping[str, Any]) -> bool:
-    """Return whether the chains of a call are made one by one."""
-    if how == "whole":
-        return given["pool"] is False and (executor is None or _obstacle(given) is None)
-    return how == "auto" and executor is not None and _obstacle(given) is None
+def takes_whole(executor: ExecutorLike | None, given: Mapping[str, Any]) -> bool:
+    """Return whether the workers of an executor make the chains of a call one by one."""
+    return executor is not None and unit_of(executor) != "points" and _obstacle(given) is None
 
 
 def are_apart(given: Mapping[str, Any]) -> bool:
@@ -97,7 +92,6 @@ class _Chain:
                 self._target,
                 **{**self._settings, "n_chains": 1, "keep_state": False},
                 rng=self._seed,
-                shards="points",
                 plan=alone(n_threads=self._n_threads, progress=self.progress),
             )
         finally:
@@ -116,20 +110,18 @@ def sample_chains(
     target: Any,
     settings: dict[str, Any],
     *,
-    how: str,
     first_chain: Any,
     rng: RngLike,
     plan: Plan,
 ) -> Chains:
     """Return the chains of a call of `fermiac.mcmc.sample`, which is `call`, made one by one."""
     obstacle = _obstacle(settings)
-    if obstacle is None and how == "points":
-        obstacle = "shards: 'points' given"
     if obstacle is not None:
         given = {"first_chain": first_chain, "part": plan.part, "store": plan.store}
         asked = [name for name, value in given.items() if value is not None]
-        wanted = f"{' and '.join(asked)}=" if asked else "shards='whole'"
-        raise ArgumentError(f"{obstacle}; {wanted} needs chains that are made one by one")
+        raise ArgumentError(
+            f"{obstacle}; {' and '.join(asked)}= needs chains that are made one by one"
+        )
     if plan.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its chains")
     n_chains = settings["n_chains"] = whole("n_chains", settings["n_chains"], 1, 10**6)

@@ -146,7 +146,6 @@ def store_of_sections(
     *,
     rng: Any,
     key: int,
-    how: str,
     others: Mapping[str, Any],
 ) -> Store:
     """Return the store of a call whose chains are not made one by one.
@@ -161,15 +160,9 @@ def store_of_sections(
     rng : object
         The seed as given.
     key : int
-    how : str
-        The argument ``shards``.
     others : mapping
         Arguments that only chains made one by one have.
     """
-    if how == "points":
-        raise ArgumentError(
-            "shards: 'points' given with store=, whose files have sections of chains; leave one out"
-        )
     for name in others:
         if others[name] is not None:
             raise ArgumentError(

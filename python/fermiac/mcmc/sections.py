@@ -23,7 +23,7 @@ from fermiac.errors import ArgumentError
 from fermiac.mcmc.job import Job
 from fermiac.runs.dispatch import Dispatch
 from fermiac.runs.engines import engine_of
-from fermiac.runs.executor import require_executor, takes_points
+from fermiac.runs.executor import require_executor, takes_points, unit_of
 from fermiac.targets.density import LogDensity
 from fermiac.targets.finite import FiniteDensity, unwrapped
 from fermiac.targets.transformed_density import TransformedDensity, transformed
@@ -58,33 +58,16 @@ ARRAYS = ("draws", "log_densities", "gradients", "stats")
 
 
 def takes_sections(
-    how: str, executor: ExecutorLike | None, kernel: Kernel, n_chains: int, max_time: float | None
+    executor: ExecutorLike | None, kernel: Kernel, n_chains: int, max_time: float | None
 ) -> bool:
     """Return whether the workers of an executor get sections of chains, and not points."""
-    if executor is None or how == "points":
+    if executor is None or unit_of(executor) == "points":
         return False
-    obstacle = None
-    if max_time is not None:
-        obstacle = (
-            "max_time: given with shards='whole'; a run that ends by time sends points, since it "
-            "would end in the middle of long sections: use shards='auto', or stop="
-        )
-    elif kernel._adapts_together:
-        obstacle = (
-            "kernel: its chains wait for each other after each transition of the warm-up, with "
-            "shards='whole'; use shards='auto' for the points of all chains together"
-        )
-    elif not kernel._is_movable:
-        obstacle = (
-            "kernel: it has a part written in Python, whose state cannot move between workers, "
-            "with shards='whole'; use shards='auto' for points, or pool=False, which makes each "
-            "chain by one worker"
-        )
-    if obstacle is not None:
-        if how == "whole":
-            raise ArgumentError(obstacle)
+    # A run that ends by time would end in the middle of long sections; chains that wait for each
+    # other after each transition need them all; a part in Python has a state that cannot move.
+    if max_time is not None or kernel._adapts_together or not kernel._is_movable:
         return False
-    if how == "whole" or not kernel._asks_many:
+    if unit_of(executor) == "whole" or not kernel._asks_many:
         return True
     n_workers = require_executor(executor).n_workers
     # Points keep more workers busy than there are chains.
@@ -396,13 +379,13 @@ class SectionsOnWorkers(Sections):
 
 @contextmanager
 def sectioned(
-    how: str, job: Job, source: SourceOfTarget, executor: ExecutorLike
+    job: Job, source: SourceOfTarget, executor: ExecutorLike
 ) -> Iterator[Sections | None]:
     """Yield the chains on the workers of an executor; None if only points can be sent."""
     try:
         sections = SectionsOnWorkers(job, source, executor)
     except ArgumentError:
-        if how == "whole" or not takes_points(executor):
+        if unit_of(executor) == "whole" or not takes_points(executor):
             raise
         # The target could be sent, so the kernel or the transforms cannot.
         yield None

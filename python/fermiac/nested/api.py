@@ -18,7 +18,7 @@ from fermiac._base.validate import choice, positive, shown, yes
 from fermiac._base.variables import Params, Variables
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
-from fermiac.nested.batches import SHARDS, ShardsName, batched
+from fermiac.nested.batches import batched
 from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.job import BOUNDS, BoundName, job_of
 from fermiac.nested.learnt import refuse
@@ -55,7 +55,7 @@ __all__ = ["sample"]
 
 #: Arguments of a call with several runs that a single run does not take.
 _OF_RUNS = (
-    "log_likelihood", "runs", "first_run", "rng", "shards", "plan", "where",
+    "log_likelihood", "runs", "first_run", "rng", "plan", "where",
 )  # fmt: skip
 Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
@@ -91,7 +91,6 @@ def sample(
     runs: int | None = None,
     first_run: int = 0,
     rng: RngLike = None,
-    shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
     validate: bool | int = False,
@@ -193,14 +192,6 @@ def sample(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system. Run k of
         several runs has a key derived from the seed and k.
-    shards : {"auto", "points", "whole"}, default "auto"
-        The work of the workers of an executor: points, step by step for all chains of a batch, or
-        whole chains of a batch, each to its end, so that the workers wait for each other once a
-        batch. The workers then evaluate the prior, too. ``"auto"`` sends chains if the sampler has
-        some and the prior can be pickled; not with `surrogate`. Points from a bound are sent as
-        points in either case, and so are the first points and the independent points at the end of
-        a run. Executors that start a job for every task (submitit) need a sampler that begins with
-        chains, such as ``"slice"``. With `runs` the workers get whole runs.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the state. A run that was killed resumes from it, with the same bits as a
         run without a break; see `fermiac.Checkpoint`.
@@ -339,11 +330,6 @@ def sample(
     if runs is not None:
         given = {name: value for name, value in locals().items() if name not in _OF_RUNS}
         del given["chosen"]
-        if choice("shards", shards, SHARDS) == "points":
-            raise ArgumentError(
-                "shards: 'points' given with runs=, of which each is made by one worker; leave out "
-                "one of the two"
-            )
         return sample_runs(
             log_likelihood,
             given,
@@ -357,7 +343,7 @@ def sample(
         if value is not None:
             raise ArgumentError(f"{name}: given without runs=, the number of independent runs")
     start = time.perf_counter()
-    check, how = yes("check", check), choice("shards", shards, SHARDS)
+    check = yes("check", check)
     own_names = None
     if isinstance(log_likelihood, PosteriorDensity):
         if prior is not None:
@@ -400,8 +386,6 @@ def sample(
         )
     if surrogate is not None and checkpoint is not None:
         raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
-    if surrogate is not None and how == "whole":
-        raise ArgumentError("shards: 'whole' given with a surrogate, whose workers get points")
     if surrogate is not None and doublings:
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
     aim = as_dynamic(dynamic)
@@ -429,10 +413,9 @@ def sample(
         model=model,
     )
     workers = resolve_threads(where.n_threads)
-    if surrogate is not None:
-        how = "points"
     with (
-        batched(how, job, where.executor) as batches,
+        # A surrogate's workers get points.
+        batched(job, None if surrogate is not None else where.executor) as batches,
         reporter(where.progress, "nested", "evaluations") as report,
         evaluated(
             target, where.executor, workers, report,

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,15 @@ from fermiac.errors import ArgumentError
 from fermiac.nested.problem import handle_of
 from fermiac.runs.dispatch import Dispatch
 from fermiac.runs.engines import engine_of
-from fermiac.runs.executor import require_executor, takes_points
+from fermiac.runs.executor import require_executor, takes_points, unit_of
 from fermiac.targets.finite import FiniteDensity, unwrapped
 
 if TYPE_CHECKING:
     from fermiac.nested.job import Job
     from fermiac.runs.executor import ExecutorLike
 
-__all__ = ["SHARDS", "Batches", "Late", "ShardsName", "batched"]
+__all__ = ["Batches", "Late", "batched"]
 
-ShardsName: TypeAlias = Literal["auto", "points", "whole"]
-SHARDS: tuple[str, ...] = get_args(ShardsName)
 
 Words = NDArray[np.uint64]
 
@@ -213,9 +211,9 @@ class Batches:
 
 
 @contextmanager
-def batched(how: str, job: Job, executor: ExecutorLike | None) -> Iterator[Batches | None]:
+def batched(job: Job, executor: ExecutorLike | None) -> Iterator[Batches | None]:
     """Yield the chains of a job on the workers of an executor; None if these get points."""
-    batches = None if executor is None else _batches(how, job, executor)
+    batches = None if executor is None else _batches(job, executor)
     try:
         yield batches
     finally:
@@ -223,17 +221,11 @@ def batched(how: str, job: Job, executor: ExecutorLike | None) -> Iterator[Batch
             batches.close()
 
 
-def _batches(how: str, job: Job, executor: ExecutorLike) -> Batches | None:
+def _batches(job: Job, executor: ExecutorLike) -> Batches | None:
     kind = job.sampler._options(job.dim)["sampler"]
     is_chained = kind not in ("uniform", "learnt")
-    if how == "points" or (how == "auto" and not is_chained):
+    if unit_of(executor) == "points" or not is_chained:
         return None
-    if not is_chained:
-        raise ArgumentError(
-            f"shards: 'whole' given with sampler={type(job.sampler).__name__}, which draws "
-            "independent points and has no chains; choose a sampler with chains (sampler='slice'), "
-            "or leave out shards"
-        )
     points = takes_points(executor)
     if kind == "auto" and not points:
         raise ArgumentError(
@@ -244,7 +236,7 @@ def _batches(how: str, job: Job, executor: ExecutorLike) -> Batches | None:
     try:
         return Batches(job, executor)
     except ArgumentError:
-        if how == "whole" or not points:
+        if unit_of(executor) == "whole" or not points:
             raise
         # The prior cannot be sent, or neither of both, which the points will tell.
         return None

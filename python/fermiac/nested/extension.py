@@ -116,7 +116,7 @@ def extend(
     workers = resolve_threads(where.n_threads)
     home = loops[0].job.at_home()
     with (
-        batched("auto", home, where.executor) as batches,
+        batched(home, where.executor) as batches,
         reporter(where.progress, "extend", "evaluations") as report,
         evaluated(
             home.target, where.executor, workers, report,

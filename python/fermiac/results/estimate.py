@@ -102,7 +102,7 @@ class Estimate(Result):
         The trained sampler: a `fermiac.importance.Sampler` of `fermiac.importance.integrate` and
         `fermiac.importance.expect`, a `fermiac.importance.FailureSampler` of
         `fermiac.importance.failure_probability`. None if none was trained, and for blocks that were
-        joined (``part=``, ``store=``, ``shards="whole"``).
+        joined (``part=``, ``store=``).
 
     Examples
     --------
