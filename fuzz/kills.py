@@ -22,7 +22,9 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -117,13 +119,25 @@ def _sections(kernel: Any, **options: Any) -> Run:
     return run
 
 
+def _plan(kept: Any, folder: Path, executor: Any = None) -> fm.Plan:
+    store = folder / "store" if kept else None
+    return fm.Plan(executor=executor, store=store, every=_EVERY, progress=False)
+
+
+@contextmanager
+def _sliced(kept: Any, folder: Path) -> Iterator[fm.Plan]:
+    """The plan of a call whose values are kept for every hundred points."""
+    with ThreadPoolExecutor(1) as pool:
+        yield _plan(kept, folder, fm.executor.Sharded(pool, rows=100))
+
+
 def _nested(**options: Any) -> Run:
-    given = {"n_live": 60, "rng": 4, "plan": fm.Plan(progress=False), **options}
-    return lambda kept, folder: fm.nested.sample(_banana, _BOX, checkpoint=kept, **given)
+    given = {"n_live": 60, "rng": 4, **options}
+    return lambda kept, folder: fm.nested.sample(_banana, _BOX, plan=_plan(kept, folder), **given)
 
 
-def _smc(kept: fm.Checkpoint, folder: Path) -> Any:
-    return fm.mcmc.smc(_banana, _BOX, 1024, rng=4, plan=fm.Plan(progress=False), checkpoint=kept)
+def _smc(kept: Any, folder: Path) -> Any:
+    return fm.mcmc.smc(_banana, _BOX, 1024, rng=4, plan=_plan(kept, folder))
 
 
 def _walk(**options: Any) -> Run:
@@ -217,33 +231,34 @@ def _expect(**options: Any) -> Run:
     law = fm.distributions.MultivariateNormal([0.0, 0.0], np.eye(2))
 
     def run(kept: Any, folder: Path) -> Any:
-        kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
-        return fm.importance.expect(_square, law, n=20_000, rng=1, checkpoint=kept, **options)
+        with _sliced(kept, folder) as plan:
+            return fm.importance.expect(
+                _square, law, n=20_000, keep_draws=True, rng=1, plan=plan, **options
+            )
 
     return run
 
 
 def _evidence(kept: Any, folder: Path) -> Any:
-    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
-    law = fm.distributions.MultivariateT(3.0, [0.0, 0.0], np.eye(2))
-    return fm.importance.evidence(_banana, law, n=20_000, rng=2, checkpoint=kept)
+    law = fm.distributions.MultivariateNormal([0.0, 0.0], 9.0 * np.eye(2))
+    with _sliced(kept, folder) as plan:
+        return fm.importance.evidence(_banana, law, n=20_000, points="sobol", rng=2, plan=plan)
 
 
 def _indices(kept: Any, folder: Path) -> Any:
-    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
     law = fm.distributions.Uniform([0.0, 0.0], [1.0, 1.0])
-    return fm.importance.sobol_indices(_square, law, n=20_000, rng=3, checkpoint=kept)
+    with _sliced(kept, folder) as plan:
+        return fm.importance.sobol_indices(_square, law, n=20_000, rng=3, plan=plan)
 
 
 def _fidelities(kept: Any, folder: Path) -> Any:
-    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
     models, law = [_square, _banana], fm.distributions.Normal([0.0, 0.0])
-    return fm.importance.multifidelity(models, law, 3_000, [1.0, 0.1], rng=4, checkpoint=kept)
+    with _sliced(kept, folder) as plan:
+        return fm.importance.multifidelity(models, law, 3_000, [1.0, 0.1], rng=4, plan=plan)
 
 
 def _levels(kept: Any, folder: Path) -> Any:
-    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=1)
-    return fm.importance.multilevel(_level, 0.01, rng=5, checkpoint=kept)
+    return fm.importance.multilevel(_level, 0.01, rng=5, plan=_plan(kept, folder))
 
 
 def _level(at: int, n: int, stream: Any) -> Any:
@@ -438,7 +453,7 @@ def _killed(
             if os.WIFEXITED(status):
                 break  # it had ended
             kills += 1
-            kept += (folder / "checkpoint").exists()
+            kept += (folder / "checkpoint").exists() or (folder / "store").exists()
         if not (folder / "bits").exists():
             os.waitpid(_begin(run, folder), 0)
         written = folder / "bits"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +55,22 @@ def _result(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
 
 
 Run = Callable[[Path, int], Any]
+
+
+@contextlib.contextmanager
+def _stored(path: Path, name: str) -> Iterator[fm.Plan]:
+    """A plan with a store whose file of this name is the file of a case."""
+    folder = path.parent / f"{path.name}-store"
+    folder.mkdir(exist_ok=True)
+    inside = folder / f"{name}.safetensors"
+    if path.exists():
+        path.replace(inside)
+    try:
+        yield fm.Plan(store=folder)
+    finally:
+        if inside.exists():
+            inside.replace(path)
+        folder.rmdir()
 
 
 def _run(name: str, weight: float = 1.0) -> Callable[[Run], Run]:
@@ -404,20 +420,23 @@ def _unmasked() -> Any:
 @_run("checkpoint of expect")
 def _expect_run(path: Path, n: int) -> Any:
     f = fm.targets.powers([[2, 0], [1, 1]])
-    return fm.importance.expect(lambda x: f(x), LAW, n=60, rng=0, checkpoint=path)
+    with _stored(path, "values") as plan:
+        return fm.importance.expect(lambda x: f(x), LAW, n=60, keep_draws=True, rng=0, plan=plan)
 
 
 @_run("checkpoint of evidence")
 def _evidence_run(path: Path, n: int) -> Any:
-    return fm.importance.evidence(LAW.log_density, BOX, n=200, rng=0, checkpoint=path)
+    with _stored(path, "values") as plan:
+        return fm.importance.evidence(LAW.log_density, BOX, n=200, points="sobol", rng=0, plan=plan)
 
 
 def _nested_run(sampler: Any, **how: Any) -> Run:
     def run(path: Path, n: int) -> Any:
-        return fm.nested.sample(
-            LAW, BOX, n_live=16, dlogz=0.1, max_iter=20 * n, sampler=sampler, rng=0,
-            checkpoint=path, **how,
-        )  # fmt: skip
+        with _stored(path, "state") as plan:
+            return fm.nested.sample(
+                LAW, BOX, n_live=16, dlogz=0.1, max_iter=20 * n, sampler=sampler, rng=0,
+                plan=plan, **how,
+            )  # fmt: skip
 
     return run
 

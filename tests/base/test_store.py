@@ -178,11 +178,10 @@ def test_a_result_of_another_class(estimate: fm.Estimate, tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_is_no_result(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    law = fm.distributions.Normal()
-    fm.importance.expect(fm.targets.powers(2), law, n=500, rng=0, checkpoint=path)
+    kept = fm.Plan(store=tmp_path)
+    fm.importance.integrate(lambda x: x[:, 0], [(0, 1)], n=500, rng=0, plan=kept)
     with pytest.raises(CheckpointError, match="it holds a checkpoint; a result is needed"):
-        fm.load(path)
+        fm.load(tmp_path / "values.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

@@ -156,7 +156,6 @@ def test_an_interrupted_call_has_the_blocks_so_far(tmp_path: Path) -> None:
     ("given", "match"),
     [
         ({"part": (0, 2), "keep_draws": True}, "keep_draws: given with part="),
-        ({"part": (0, 2), "checkpoint": "x"}, "checkpoint: given with part="),
         ({"part": (0, 99)}, "this part is empty"),
         ({"store": "x", "rng": None}, "store: given without rng="),
     ],

@@ -147,9 +147,9 @@ def test_pinned() -> None:
     assert z.log_evidence == pytest.approx(2.761078704927744, rel=1e-9)
 
 
-def test_checkpoint_and_files(tmp_path: Path) -> None:
+def test_store_and_files(tmp_path: Path) -> None:
     x = chains(7, 800, 2, 0.3)
-    file = tmp_path / "run.safetensors"
+    store = fm.Plan(store=tmp_path / "run")
     calls = []
 
     def f(v: Any) -> Any:
@@ -157,13 +157,13 @@ def test_checkpoint_and_files(tmp_path: Path) -> None:
         return normal(v)
 
     z = fm.importance.bridge(x, f, rng=1, check=False)
-    kept = fm.importance.bridge(x, f, rng=1, check=False, checkpoint=file)
+    kept = fm.importance.bridge(x, f, rng=1, check=False, plan=store)
     calls.clear()
-    again = fm.importance.bridge(x, f, check=False, checkpoint=file)
+    again = fm.importance.bridge(x, f, check=False, plan=store)
     assert z.log_evidence == kept.log_evidence == again.log_evidence
     assert sum(calls) < 20  # the points that are compared
     with pytest.raises(CheckpointError, match="n_proposal"):
-        fm.importance.bridge(x, f, n_proposal=50, check=False, checkpoint=file)
+        fm.importance.bridge(x, f, n_proposal=50, check=False, plan=store)
     z.save(tmp_path / "z.safetensors")
     loaded = fm.load(tmp_path / "z.safetensors")
     assert isinstance(loaded, fm.importance.BridgeEvidence)

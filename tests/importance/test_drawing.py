@@ -189,16 +189,16 @@ def test_a_run_that_was_killed_resumes_with_the_same_bits(tmp_path: Any) -> None
         return moments(x)
 
     settings: dict[str, Any] = {"n": 300_000, "points": "sobol", "rng": 7, "check": False}
-    path = tmp_path / "run.ckpt"
+    path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt) as info:
-        expect(failing, law, checkpoint=path, **settings)
+        expect(failing, law, plan=fm.Plan(store=path), **settings)
     partial = info.value.partial_result  # type: ignore[attr-defined]
     assert partial is not None
     assert partial.status == "interrupted"
     assert partial.n_replicates < 15
     whole = expect(moments, law, **settings)
     left[0] = -1
-    resumed = expect(failing, law, checkpoint=path, **settings)
+    resumed = expect(failing, law, plan=fm.Plan(store=path), **settings)
     np.testing.assert_array_equal(resumed.mean, whole.mean)
     np.testing.assert_array_equal(resumed.replicates, whole.replicates)
     np.testing.assert_array_equal(partial.replicates, whole.replicates[: len(partial.replicates)])

@@ -149,7 +149,6 @@ def test_parts_have_independent_errors_that_hold() -> None:
     ("given", "match"),
     [
         ({"part": (0, 2), "gradient": "finite"}, "gradient: given with part="),
-        ({"part": (0, 2), "checkpoint": "x"}, "checkpoint: given with part="),
         ({"part": (0, 2), "points": "sobol"}, "points: given with part="),
         ({"part": (0, 2), "sampler": LAW}, "sampler: given with part="),
         ({"part": (0, 99)}, "this part is empty"),

@@ -332,8 +332,7 @@ def test_forms_give_the_same_bits() -> None:
 @pytest.mark.parametrize("stop", [2, 4, 6])
 def test_a_killed_run_goes_on(tmp_path: Path, stop: int) -> None:
     problem = integrals.genz("gaussian", 3)
-    path = tmp_path / "run.safetensors"
-    kept = fm.Checkpoint(path, every=1e-9)
+    kept = fm.Plan(store=tmp_path, every=1e-9)
     whole = run(problem, n=200_000, method="map")
     calls = 0
 
@@ -345,12 +344,12 @@ def test_a_killed_run_goes_on(tmp_path: Path, stop: int) -> None:
         return problem.f(x)
 
     with pytest.raises(RuntimeError, match="killed"):
-        fm.importance.integrate(dies, problem.bounds, 200_000, method="map", rng=0, checkpoint=kept)
-    again = run(problem, n=200_000, method="map", checkpoint=kept)
+        fm.importance.integrate(dies, problem.bounds, 200_000, method="map", rng=0, plan=kept)
+    again = run(problem, n=200_000, method="map", plan=kept)
     assert again.mean == whole.mean
     assert again.stderr == whole.stderr
     with pytest.raises(CheckpointError, match="n"):
-        run(problem, n=100_000, method="map", checkpoint=kept)
+        run(problem, n=100_000, method="map", plan=kept)
 
 
 def test_an_interrupt_hands_out_complete_replicates() -> None:

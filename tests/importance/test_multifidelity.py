@@ -216,8 +216,8 @@ def test_all_forms_and_threads_give_the_same_bits(
         np.testing.assert_array_equal(again.cov, m.cov)
 
 
-def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
-    path = tmp_path / "run.safetensors"
+def test_workers_and_stores_give_the_same_bits(tmp_path: Path) -> None:
+    kept = fm.Plan(store=tmp_path)
     m = multifidelity(MODELS, UNIT, 300, COSTS, rng=7)
     with ThreadPoolExecutor(2) as pool:
         shared = multifidelity(MODELS, UNIT, 300, COSTS, rng=7, plan=pool)
@@ -231,13 +231,13 @@ def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
         return x[:, 0] ** 5
 
     with pytest.raises(RuntimeError, match="killed"):
-        multifidelity([dies, *MODELS[1:]], UNIT, 300, COSTS, rng=7, checkpoint=path, check=False)
-    resumed = multifidelity(MODELS, UNIT, 300, COSTS, checkpoint=path)
+        multifidelity([dies, *MODELS[1:]], UNIT, 300, COSTS, rng=7, plan=kept, check=False)
+    resumed = multifidelity(MODELS, UNIT, 300, COSTS, plan=kept)
     for other in (shared, resumed):
         assert other.mean == m.mean
         assert other.stderr == m.stderr
     with pytest.raises(CheckpointError, match="costs"):
-        multifidelity(MODELS, UNIT, 300, 2 * COSTS, checkpoint=path)
+        multifidelity(MODELS, UNIT, 300, 2 * COSTS, plan=kept)
 
 
 def test_an_interrupt_hands_out_the_last_round() -> None:
@@ -265,7 +265,7 @@ def test_bad_input() -> None:
         ("n: not given; one of", {"n": None}),
         ("n, cost: both given", {"cost": 3.0}),
         ("costs: not given, with cost=", {"n": None, "cost": 3.0, "costs": None}),
-        ("costs: not given, with checkpoint=", {"costs": None, "checkpoint": "x"}),
+        ("costs: not given, with store=", {"costs": None, "plan": fm.Plan(store="x")}),
         ("costs: an array of shape", {"costs": [1.0]}),
         ("costs: 0.0 was given", {"costs": [1.0, 0.0]}),
         ("rtol, atol: 0 given", {"rtol": 0.0}),

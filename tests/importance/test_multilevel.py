@@ -190,12 +190,12 @@ def test_sobol_points_are_the_same_on_executors_and_after_a_kill(tmp_path: Path)
 
     path = tmp_path / "run"
     with pytest.raises(ValueError, match="killed"):
-        multilevel(failing, 0.1, points="sobol", rng=3, checkpoint=path)
-    resumed = multilevel(f, 0.1, points="sobol", rng=3, checkpoint=path)
+        multilevel(failing, 0.1, points="sobol", rng=3, plan=fm.Plan(store=path))
+    resumed = multilevel(f, 0.1, points="sobol", rng=3, plan=fm.Plan(store=path))
     assert resumed.mean == whole.mean
     assert resumed.stderr == whole.stderr
     with pytest.raises(CheckpointError, match="another run"):
-        multilevel(f, 0.1, rng=3, checkpoint=path)
+        multilevel(f, 0.1, rng=3, plan=fm.Plan(store=path))
     with pytest.raises(ArgumentError, match="'sobol' given with debias=True"):
         multilevel(f, 0.1, points="sobol", debias=True)
     with pytest.raises(ArgumentError, match="points: 'halton' was given"):
@@ -247,8 +247,8 @@ def test_innocent_problems_do_not_warn() -> None:
             multilevel(level(PAYOFFS["european"]), 0.2, rng=seed)
 
 
-def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
-    path = tmp_path / "run.safetensors"
+def test_workers_and_stores_give_the_same_bits(tmp_path: Path) -> None:
+    kept = fm.Plan(store=tmp_path)
     f = geometric(1.0, 1.5)
     m = multilevel(f, 0.01, rng=3)
     with ThreadPoolExecutor(2) as pool:
@@ -263,13 +263,13 @@ def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
         return f(l, n, stream)
 
     with pytest.raises(RuntimeError, match="killed"):
-        multilevel(dies, 0.01, rng=3, checkpoint=fm.Checkpoint(path, rows=1))
-    resumed = multilevel(f, 0.01, checkpoint=fm.Checkpoint(path, rows=1))
+        multilevel(dies, 0.01, rng=3, plan=kept)
+    resumed = multilevel(f, 0.01, plan=kept)
     for other in (shared, resumed):
         assert other.mean == m.mean
         np.testing.assert_array_equal(other.level_kurtosis, m.level_kurtosis)
     with pytest.raises(CheckpointError, match="atol"):
-        multilevel(f, 0.02, checkpoint=path)
+        multilevel(f, 0.02, plan=kept)
 
 
 def test_an_interrupt_hands_out_what_was_done() -> None:

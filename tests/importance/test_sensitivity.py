@@ -289,8 +289,8 @@ def test_all_forms_and_threads_give_the_same_bits(
         np.testing.assert_array_equal(again.total_order_cov, s.total_order_cov)
 
 
-def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
-    path = tmp_path / "run.safetensors"
+def test_workers_and_stores_give_the_same_bits(tmp_path: Path) -> None:
+    kept = fm.Plan(store=tmp_path)
     s = sobol_indices(ISHIGAMI, CUBE, 25_000, rng=7)
     with ThreadPoolExecutor(2) as pool:
         shared = sobol_indices(ISHIGAMI, CUBE, 25_000, rng=7, plan=pool)
@@ -306,11 +306,11 @@ def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
         return ISHIGAMI(x)
 
     with pytest.raises(RuntimeError, match="killed"):
-        sobol_indices(dies, CUBE, 25_000, rng=7, checkpoint=path, check=False)
-    resumed = sobol_indices(ISHIGAMI, CUBE, 25_000, checkpoint=path)
+        sobol_indices(dies, CUBE, 25_000, rng=7, plan=kept, check=False)
+    resumed = sobol_indices(ISHIGAMI, CUBE, 25_000, plan=kept)
     np.testing.assert_array_equal(resumed.total_order, s.total_order)
     with pytest.raises(CheckpointError, match="second_order"):
-        sobol_indices(ISHIGAMI, CUBE, 25_000, checkpoint=path, second_order=True)
+        sobol_indices(ISHIGAMI, CUBE, 25_000, plan=kept, second_order=True)
 
 
 def test_an_interrupt_hands_out_complete_replicates() -> None:

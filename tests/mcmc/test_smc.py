@@ -132,18 +132,17 @@ def test_a_stopped_run_is_resumed(tmp_path: Path, after: int) -> None:
             raise Stopped
         return log_likelihood(x)
 
-    path = tmp_path / "run.fermiac"
-    keep = fm.Checkpoint(path, every=1e-9)
+    keep = fm.Plan(store=tmp_path, every=1e-9)
     with pytest.raises(Stopped) as caught:
-        smc(fragile, prior, 1024, check=False, rng=5, checkpoint=keep)
+        smc(fragile, prior, 1024, check=False, rng=5, plan=keep)
     assert caught.value.partial_result is None  # type: ignore[attr-defined]
-    again = smc(log_likelihood, prior, 1024, check=False, rng=5, checkpoint=keep)
+    again = smc(log_likelihood, prior, 1024, check=False, rng=5, plan=keep)
     whole = smc(log_likelihood, prior, 1024, check=False, rng=5)
     np.testing.assert_array_equal(again.draws, whole.draws)
     assert again.stages == whole.stages
     assert again.n_evals == whole.n_evals
     with pytest.raises(CheckpointError):
-        smc(log_likelihood, prior, 2048, check=False, rng=5, checkpoint=keep)
+        smc(log_likelihood, prior, 2048, check=False, rng=5, plan=keep)
 
 
 def test_a_result_is_saved_and_loaded(tmp_path: Path) -> None:

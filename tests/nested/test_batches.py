@@ -303,7 +303,7 @@ def test_runs_that_are_resumed(there: bool, threads: Executor, tmp_path: Path) -
     for share in (0.3, 0.5, 0.7):
         with pytest.raises(KeyboardInterrupt) as caught:
             run(
-                slow, checkpoint=path, **how,
+                slow, store=path, **how,
                 plan=fm.Plan(executor=shards, progress=interrupts(share * local.n_evals)),
             )  # fmt: skip
         partial = caught.value.partial_result  # type: ignore[attr-defined]
@@ -311,19 +311,19 @@ def test_runs_that_are_resumed(there: bool, threads: Executor, tmp_path: Path) -
         assert share * local.n_evals < partial.n_evals < local.n_evals
     n = len(partial.draws) - 60
     assert np.array_equal(partial.draws[:n], local.draws[:n])
-    assert_same(local, run(slow, checkpoint=path, plan=threads if there else None, **how))
+    assert_same(local, run(slow, store=path, plan=threads if there else None, **how))
     # One that was stopped here goes on there.
     with pytest.raises(KeyboardInterrupt):
         run(
             slow,
-            checkpoint=tmp_path / "b",
+            store=tmp_path / "b",
             plan=fm.Plan(progress=interrupts(0.5 * local.n_evals)),
             **how,
         )
-    assert_same(local, run(slow, checkpoint=tmp_path / "b", plan=shards, **how))
+    assert_same(local, run(slow, store=tmp_path / "b", plan=shards, **how))
 
 
-def test_a_checkpoint_within_a_batch(
+def test_a_state_within_a_batch(
     threads: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is written while chains are on their way."""
@@ -334,12 +334,12 @@ def test_a_checkpoint_within_a_batch(
     with monkeypatch.context() as patch:
         patch.setattr("fermiac.runs.checkpoint._SHARE", 1e9)
         patch.setattr("fermiac._base.store.write", lambda *file: written.append(file))
-        kept = fm.Checkpoint(tmp_path / "run", every=1e-9)
-        assert_same(local, run(plan=Sharded(threads, rows=1), checkpoint=kept, **how))
+        shards = Sharded(threads, rows=1)
+        assert_same(local, run(plan=shards, store=tmp_path / "run", every=1e-9, **how))
     assert len(written) > 40
     for i in np.linspace(1, len(written) - 1, 7).astype(int):
         write(*written[i])
-        assert_same(local, run(checkpoint=kept.path, plan=threads if i % 2 else None, **how))
+        assert_same(local, run(store=tmp_path / "run", plan=threads if i % 2 else None, **how))
 
 
 def test_the_end_by_time(threads: Executor) -> None:
@@ -380,12 +380,12 @@ def test_errors_of_the_likelihood(threads: Executor, tmp_path: Path) -> None:
         return formula(x)
 
     with pytest.raises(Own) as caught:
-        run(fails, plan=threads, sampler="slice", checkpoint=tmp_path / "run")
+        run(fails, plan=threads, sampler="slice", store=tmp_path / "run")
     assert caught.value is error
     assert any("chains" in note for note in error.__notes__)
     assert any("of nested sampling, after" in note for note in error.__notes__)
     assert error.partial_result.n_draws >= 60  # type: ignore[attr-defined]
-    assert (tmp_path / "run").exists()
+    assert (tmp_path / "run" / "state.safetensors").exists()
     with pytest.raises(TargetError, match="the log-likelihood is NaN at theta"):
         run(holes, plan=threads, sampler="slice")
     how: dict[str, Any] = {"on_nan": "-inf", "sampler": "slice"}

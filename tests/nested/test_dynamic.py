@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from clock import until
 from nested_gauss import DIM, EXACT, LAW, MEANS, PRIOR, assert_same_run
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
@@ -24,7 +25,7 @@ pytestmark = [
 
 def run(**given: Any) -> NestedResult:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 100, "rng": 3, **given}
-    return fm.nested.sample(kinds.pop("target", LAW), kinds.pop("prior", PRIOR), **kinds)
+    return fm.nested.sample(kinds.pop("target", LAW), kinds.pop("prior", PRIOR), **planned(**kinds))
 
 
 def alive_at(r: NestedResult, level: float) -> int:
@@ -223,14 +224,14 @@ def test_a_killed_run_gives_the_same_bits(
     monkeypatch.setattr(RunCheckpoint, "wait", lambda self: 0.0)
     monkeypatch.setattr(RunCheckpoint, "write", write)
     path = tmp_path / "run"
-    run(**given, checkpoint=path)
+    run(**given, store=tmp_path / "counted")
     n_writes, last = 0, max(int(share * n_writes), 1)
-    assert not path.exists()
+    assert not (path / "state.safetensors").exists()
     with pytest.raises(Killed):
-        run(**given, checkpoint=path)
-    assert path.exists()
+        run(**given, store=path)
+    assert (path / "state.safetensors").exists()
     monkeypatch.undo()
-    assert_same_run(run(**given, checkpoint=path, rng=None), whole)
+    assert_same_run(run(**given, store=path, rng=None), whole)
 
 
 def test_a_partial_result_goes_on() -> None:
@@ -252,7 +253,7 @@ def test_a_partial_result_goes_on() -> None:
 
 def test_a_finished_file_goes_on_to_other_targets(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    run(dynamic=Dynamic(target_ess=1000), checkpoint=path)
+    run(dynamic=Dynamic(target_ess=1000), store=path)
     evaluated = 0
 
     def counted(x: np.ndarray) -> np.ndarray:
@@ -260,15 +261,15 @@ def test_a_finished_file_goes_on_to_other_targets(tmp_path: Path) -> None:
         evaluated += len(x)
         return LAW.log_density(x)
 
-    more = run(dynamic=Dynamic(target_ess=2000), checkpoint=path)
+    more = run(dynamic=Dynamic(target_ess=2000), store=path)
     assert_same_run(more, run(dynamic=Dynamic(target_ess=2000)))
-    again = run(target=counted, dynamic=Dynamic(target_ess=2000), checkpoint=path)
+    again = run(target=counted, dynamic=Dynamic(target_ess=2000), store=path)
     assert again.n_evals == more.n_evals
     assert evaluated < 10
     with pytest.raises(CheckpointError, match="its dynamic is"):
-        run(checkpoint=path)
+        run(store=path)
     with pytest.raises(CheckpointError, match="its dynamic is"):
-        run(dynamic=Dynamic(posterior_share=0.5), checkpoint=path)
+        run(dynamic=Dynamic(posterior_share=0.5), store=path)
 
 
 def test_progress_rises_and_a_handle_looks() -> None:

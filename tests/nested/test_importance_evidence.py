@@ -301,7 +301,7 @@ def test_resumed_with_independent_points(tmp_path: Path) -> None:
     before = whole.n_evals - second.n_evals - second.n_tests
     # Limits within the run, just before its end, and within the estimate.
     for limit in (before // 2, before + 100, whole.n_evals - 200, 10**9):
-        part = run(checkpoint=kept, **how, max_evals=limit)
+        part = run(store=kept, **how, max_evals=limit)
         assert_same(part, run(**how, max_evals=limit))
     assert_same_second(whole, part)
 
@@ -322,10 +322,10 @@ def test_killed_among_independent_points(tmp_path: Path) -> None:
 
         kept = tmp_path / f"run{after}"
         with pytest.raises(KeyboardInterrupt) as stopped:
-            run(f, checkpoint=kept, check=False, **how)
+            run(f, store=kept, check=False, **how)
         partial = stopped.value.partial_result  # type: ignore[attr-defined]
         assert partial.importance is None
-        assert_same_second(whole, run(formula, checkpoint=kept, check=False, **how))
+        assert_same_second(whole, run(formula, store=kept, check=False, **how))
 
 
 def test_doubts() -> None:
@@ -396,8 +396,8 @@ def test_of_the_first_run_of_a_dynamic_run(tmp_path: Path) -> None:
     first, r = run(n_live=100), run(**how)
     assert r.n_draws > first.n_draws
     assert second_of(r).log_evidence == second_of(first).log_evidence == r.log_evidence
-    assert_same_second(r, run(**how, checkpoint=tmp_path / "run"))
-    assert_same_second(r, run(**how, checkpoint=tmp_path / "run"))
+    assert_same_second(r, run(**how, store=tmp_path / "run"))
+    assert_same_second(r, run(**how, store=tmp_path / "run"))
     assert_same_second(r, first.extend(dynamic=aim))
 
 
@@ -414,11 +414,11 @@ def test_resumed(tmp_path: Path, bound: str) -> None:
     how = {"sampler": SAMPLER, "bound": bound}
     whole, kept = run(**how), tmp_path / "run"
     for limit in ({"max_evals": 70}, {"max_iter": 5}, {"max_iter": 25}, {"max_evals": 10**9}):
-        part = run(checkpoint=kept, **how, **limit)
+        part = run(store=kept, **how, **limit)
         assert_same_second(part, run(**how, **limit))
     assert_same_second(whole, part)
     with pytest.raises(fm.errors.CheckpointError):
-        run(checkpoint=kept, sampler=PLAIN, bound=bound)
+        run(store=kept, sampler=PLAIN, bound=bound)
 
 
 @pytest.mark.filterwarnings(STOPPED)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
@@ -32,7 +33,7 @@ def normal(x: Array) -> Array:
 
 def run(f: Any = normal, prior: Any = BOX, **more: Any) -> fm.nested.LearntResult:
     given = {"sampler": SMALL, "n_live": 200, "rng": 0} | more
-    return fm.nested.sample(f, prior, **given)  # type: ignore[return-value]
+    return fm.nested.sample(f, prior, **planned(**given))  # type: ignore[return-value]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -121,7 +122,7 @@ def test_a_run_resumes_with_the_same_bits(tmp_path: Any) -> None:
 
     path = tmp_path / "run"
     with pytest.raises(RuntimeError, match="broken") as caught:
-        run(breaks, checkpoint=path, check=False)
+        run(breaks, store=path, check=False)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert not partial.converged
@@ -132,13 +133,13 @@ def test_a_run_resumes_with_the_same_bits(tmp_path: Any) -> None:
         evals += len(x)
         return normal(x)
 
-    resumed = run(counted, checkpoint=path, check=False)
+    resumed = run(counted, store=path, check=False)
     assert same(expected, resumed)
     assert resumed.n_evals == expected.n_evals
     assert evals < expected.n_evals - partial.n_evals + 10
     # Complete: nothing is evaluated but the check of a few points.
     evals = 0
-    assert same(expected, run(counted, checkpoint=path, check=False))
+    assert same(expected, run(counted, store=path, check=False))
     assert evals < 10
 
 
@@ -301,10 +302,8 @@ def test_straightened_coordinates_do_not_change_the_bits(tmp_path: Any) -> None:
 
     path = tmp_path / "run"
     with pytest.raises(RuntimeError, match="broken"):
-        run_funnel(breaks, **given, checkpoint=path, check=False)
-    assert same(
-        expected, run_funnel(**given, plan=fm.Plan(n_threads=2), checkpoint=path, check=False)
-    )
+        run_funnel(breaks, **given, store=path, check=False)
+    assert same(expected, run_funnel(**given, plan=fm.Plan(n_threads=2), store=path, check=False))
 
 
 def test_the_share_that_may_be_unseen_is_stated() -> None:

@@ -48,6 +48,10 @@ def named(how: dict[str, Any]) -> str:
 each_sampler = pytest.mark.parametrize("how", SAMPLERS, ids=named)
 
 
+#: The file with the state of a run in its store.
+FILE = "state.safetensors"
+
+
 class Stops:
     """A likelihood that raises at given calls, counted over its life."""
 
@@ -69,12 +73,12 @@ def test_limits_that_are_raised(tmp_path: Path, how: dict[str, Any]) -> None:
     whole = run(**how)
     kept = tmp_path / "run"
     for limit in ({"max_evals": 70}, {"max_iter": 5}, {"max_iter": 25}, {"max_evals": 10**9}):
-        part = run(checkpoint=kept, **how, **limit)
+        part = run(store=kept, **how, **limit)
         assert part.status == ("complete" if part.converged else "stopped")
         assert_same(part, run(**how, **limit))
     assert_same(whole, part)
     # Complete, it is read.
-    assert_same(whole, run(checkpoint=kept, plan=fm.Plan(n_threads=3), **how))
+    assert_same(whole, run(store=kept, plan=fm.Plan(n_threads=3), **how))
 
 
 @each_sampler
@@ -85,16 +89,16 @@ def test_a_run_that_is_saved_after_every_round(
     """It is the same as one that is not, and so is one that goes on from any of its files."""
     f = formula if form == "python" else native_density()
     whole = run(f, **how)
-    kept = fm.Checkpoint(tmp_path / "run", every=1e-9)
+    kept = tmp_path / "run"
     written: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_SHARE", 1e9)
         patch.setattr(store, "write", lambda *file: written.append(file))
-        assert_same(whole, run(f, checkpoint=kept, **how))
+        assert_same(whole, run(f, store=kept, every=1e-9, **how))
     assert len(written) > 20
     for i in np.linspace(1, len(written) - 1, 9).astype(int):
         store.write(*written[i])
-        assert_same(whole, run(f, checkpoint=kept.path, plan=fm.Plan(n_threads=2), **how))
+        assert_same(whole, run(f, store=kept, n_threads=2, **how))
 
 
 @each_sampler
@@ -103,15 +107,15 @@ def test_interrupts_anywhere(tmp_path: Path, how: dict[str, Any]) -> None:
     counting = Stops()
     whole = run(counting, **how)
     n_calls = counting.calls
-    # One call each was broken off, and asked for again.
+    # One call each is broken off and asked for again, after a comparison with the file.
     rng = np.random.default_rng(3)
     at = sorted({2, 3, *rng.integers(2, n_calls, 8).tolist()})
-    stops = Stops(*(k + i for i, k in enumerate(at)))
+    stops = Stops(*(k + 2 * i for i, k in enumerate(at)))
     n_interrupts = 0
-    kept = fm.Checkpoint(tmp_path / "run", verify=False)
+    kept = tmp_path / "run"
     while True:
         try:
-            result = run(stops, checkpoint=kept, **how)
+            result = run(stops, store=kept, **how)
         except KeyboardInterrupt as error:
             n_interrupts += 1
             partial = error.partial_result  # type: ignore[attr-defined]
@@ -122,7 +126,7 @@ def test_interrupts_anywhere(tmp_path: Path, how: dict[str, Any]) -> None:
         else:
             break
     assert n_interrupts == len(at)
-    assert stops.calls == n_calls + len(at)
+    assert stops.calls == n_calls + 2 * len(at)
     assert_same(whole, result)
 
 
@@ -153,7 +157,7 @@ class Own(Exception):
 def test_exceptions_pass_through(tmp_path: Path, sampler: str, where: str) -> None:
     error = Own("mine")
     stops = Stops(25, error=error)
-    how: dict[str, Any] = {"sampler": sampler, "checkpoint": tmp_path / "run"}
+    how: dict[str, Any] = {"sampler": sampler, "store": tmp_path / "run"}
     with ThreadPoolExecutor(1) as pool:
         more: dict[str, Any] = {
             "likelihood": {"f": stops},
@@ -167,14 +171,14 @@ def test_exceptions_pass_through(tmp_path: Path, sampler: str, where: str) -> No
     notes = " ".join(error.__notes__)
     assert "of nested sampling, after" in notes
     assert error.partial_result.n_draws >= 60  # type: ignore[attr-defined]
-    assert (tmp_path / "run").exists()
+    assert (tmp_path / "run" / FILE).exists()
 
 
 def test_an_exception_at_the_first_call_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(Own) as caught:
-        run(Stops(1, error=Own()), checkpoint=tmp_path / "run")
+        run(Stops(1, error=Own()), store=tmp_path / "run")
     assert caught.value.partial_result is None  # type: ignore[attr-defined]
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / FILE).exists()
 
 
 HERE = Path(__file__).parent
@@ -198,8 +202,7 @@ SCRIPT = """
             os.kill(os.getpid(), signal.SIGKILL)
         return formula(x)
 
-    kept = fm.Checkpoint(sys.argv[1], every=1e-9)
-    run(density, checkpoint=kept, **SAMPLERS[int(sys.argv[3])])
+    run(density, store=sys.argv[1], every=1e-9, **SAMPLERS[int(sys.argv[3])])
 """
 
 
@@ -223,10 +226,10 @@ def test_a_run_that_is_killed_again_and_again(
             text=True,
         )
         assert done.returncode == -9, done.stderr
-        sizes.append((tmp_path / "kept").stat().st_size)
+        sizes.append((tmp_path / "kept" / FILE).stat().st_size)
     assert sizes == sorted(set(sizes))
     counting = Stops()
-    result = run(counting, checkpoint=tmp_path / "kept", **SAMPLERS[index])
+    result = run(counting, store=tmp_path / "kept", **SAMPLERS[index])
     whole = Stops()
     assert_same(run(whole, **SAMPLERS[index]), result)
     assert counting.calls < whole.calls
@@ -256,24 +259,24 @@ def test_the_file_of_another_run_is_refused(
     tmp_path: Path, more: dict[str, Any], message: str
 ) -> None:
     kept = tmp_path / "run"
-    run(checkpoint=kept)
-    before = kept.read_bytes()
+    run(store=kept)
+    before = (kept / FILE).read_bytes()
     given = {"f": (lambda x: -x[:, 0]) if "prior" in more and len(more) == 1 else formula, **more}
     with pytest.raises(CheckpointError, match=message):
-        run(checkpoint=kept, **given)
-    assert kept.read_bytes() == before
+        run(store=kept, **given)
+    assert (kept / FILE).read_bytes() == before
 
 
 def test_the_seed_is_in_the_file(tmp_path: Path) -> None:
     kept = tmp_path / "run"
     with pytest.warns(ConvergenceWarning):
-        first = run(rng=None, checkpoint=kept, max_evals=200)
-    second = run(rng=None, checkpoint=kept)
+        first = run(rng=None, store=kept, max_evals=200)
+    second = run(rng=None, store=kept)
     assert first.seed == second.seed
     assert_same(second, run(rng=first.seed))
 
 
-def test_a_random_likelihood_may_be_let_through(tmp_path: Path) -> None:
+def test_a_random_likelihood_is_let_through(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
 
     def noisy(x: Array) -> Any:
@@ -281,18 +284,19 @@ def test_a_random_likelihood_may_be_let_through(tmp_path: Path) -> None:
 
     kept = tmp_path / "run"
     with pytest.warns(ConvergenceWarning):
-        run(noisy, checkpoint=kept, max_evals=300)
-    with pytest.raises(CheckpointError, match="verify=False"):
-        run(noisy, checkpoint=kept)
-    assert run(noisy, checkpoint=fm.Checkpoint(kept, verify=False)).converged
+        run(noisy, store=kept, max_evals=300)
+    assert run(noisy, store=kept).converged
 
 
 def test_bad_files(tmp_path: Path) -> None:
-    (tmp_path / "noise").write_bytes(b"x" * 99)
-    run().save(tmp_path / "result")
-    for name in ("noise", "result", "no/folder/run"):
+    for name in ("noise", "result"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "noise" / FILE).write_bytes(b"x" * 99)
+    run().save(tmp_path / "result" / FILE)
+    (tmp_path / "file").touch()
+    for name in ("noise", "result", "file"):
         with pytest.raises(CheckpointError):
-            run(checkpoint=tmp_path / name)
+            run(store=tmp_path / name)
 
 
 def test_the_clock(tmp_path: Path) -> None:
@@ -301,7 +305,7 @@ def test_the_clock(tmp_path: Path) -> None:
         return formula(x)
 
     kept = tmp_path / "run"
-    how: dict[str, Any] = {"sampler": "slice", "checkpoint": kept}
+    how: dict[str, Any] = {"sampler": "slice", "store": kept}
     with pytest.warns(ConvergenceWarning, match=r"ended by max_time \(0\.05 s\) before"):
         part = run(slow, plan=fm.Plan(max_time=0.05), **how)
     assert part.status == "stopped"
@@ -367,9 +371,14 @@ def test_errors_of_a_handle() -> None:
 def test_changed_words_of_a_state_are_refused_or_lead_to_a_run(
     tmp_path: Path, sampler: str
 ) -> None:
-    path, kind = tmp_path / "run", "nested sampling run (checkpoint format 2)"
+    path, kind = tmp_path / FILE, "nested sampling run (checkpoint format 2)"
     law, box = fm.distributions.Normal([0.0] * 2), fm.distributions.Uniform([-5.0] * 2, [5.0] * 2)
-    how: dict[str, Any] = {"n_live": 12, "sampler": sampler, "rng": 0, "checkpoint": path}
+    how: dict[str, Any] = {
+        "n_live": 12,
+        "sampler": sampler,
+        "rng": 0,
+        "plan": fm.Plan(store=tmp_path),
+    }
     with pytest.warns(ConvergenceWarning):
         fm.nested.sample(law, box, max_iter=10, **how)
     good, refused = path.read_bytes(), 0
@@ -391,12 +400,12 @@ def test_changed_words_of_a_state_are_refused_or_lead_to_a_run(
 
 
 def test_a_state_with_a_bound_without_volume_is_called_damaged(tmp_path: Path) -> None:
-    path, kind = tmp_path / "run", "nested sampling run (checkpoint format 2)"
-    sampler = fm.nested.Uniform(importance=True)
+    path, kind = tmp_path / FILE, "nested sampling run (checkpoint format 2)"
+    sampler, kept = fm.nested.Uniform(importance=True), fm.Plan(store=tmp_path)
     how: dict[str, Any] = {"n_live": 16, "dlogz": 0.1, "sampler": sampler, "rng": 0}
     law, box = fm.distributions.Normal([0.0] * 2), fm.distributions.Uniform([-5.0] * 2, [5.0] * 2)
     with pytest.warns(ConvergenceWarning):
-        fm.nested.sample(law, box, max_iter=20, checkpoint=path, **how)
+        fm.nested.sample(law, box, max_iter=20, plan=kept, **how)
     text, [(name, dtype, shape, data)] = _core.store_read(str(path), kind)
     words = data.view(np.uint64)
     numbers = words.view(np.float64)
@@ -407,7 +416,7 @@ def test_a_state_with_a_bound_without_volume_is_called_damaged(tmp_path: Path) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                fm.nested.sample(law, box, max_iter=40, checkpoint=path, **how)
+                fm.nested.sample(law, box, max_iter=40, plan=kept, **how)
             except CheckpointError as error:
                 if "infinite weight" in str(error):
                     return

@@ -128,8 +128,6 @@ def test_a_part_is_saved_and_loaded(whole: Any, tmp_path: Path) -> None:
         ({"part": 3}, "a pair"),
         ({"part": (0.5, 2)}, "part"),
         ({"n": None, "part": (0, 2)}, "given without runs="),
-        ({"n": None, "store": "x"}, "given without runs="),
-        ({"checkpoint": "x"}, "store= keeps finished runs"),
         ({"surrogate": fm.nested.Surrogate()}, "surrogate: given with runs"),
         ({"validate": True}, "validate: given with runs"),
         ({"rng": None, "store": "x"}, "store: given without rng="),

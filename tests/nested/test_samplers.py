@@ -155,7 +155,7 @@ def test_resumed_runs_have_the_same_bits(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return pair(x)
 
-    how = {"gradient": True, "sampler": SHORT, "checkpoint": tmp_path / "run"}
+    how = {"gradient": True, "sampler": SHORT, "store": tmp_path / "run"}
     resumed = None
     while resumed is None:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nested_gauss import EXACT, LAW, PRIOR, assert_same_run
+from plans import planned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
@@ -27,7 +28,7 @@ BOX = fm.distributions.Uniform([-10.0] * 10, [10.0] * 10)
 
 def run(**given: Any) -> NestedResult:
     kinds: dict[str, Any] = {"sampler": "slice", "n_live": 100, "rng": 0, "validate": True, **given}
-    return fm.nested.sample(kinds.pop("target", LAW), kinds.pop("prior", PRIOR), **kinds)
+    return fm.nested.sample(kinds.pop("target", LAW), kinds.pop("prior", PRIOR), **planned(**kinds))
 
 
 @pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
@@ -160,11 +161,11 @@ def test_a_killed_call_gives_the_same_bits(tmp_path: Path) -> None:
 
     ends = np.cumsum(reference.validation["n_evals"])
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(target=target, checkpoint=path, plan=fm.Plan(progress=stop))
+        run(target=target, store=path, plan=fm.Plan(progress=stop))
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.n_evals in reference.validation["n_evals"]
     evaluated = 0
-    again = run(target=target, checkpoint=path, rng=None)
+    again = run(target=target, store=path, rng=None)
     assert_same_run(again, reference)
     np.testing.assert_array_equal(
         np.array(list(again.validation.values())), np.array(list(reference.validation.values()))
@@ -172,7 +173,7 @@ def test_a_killed_call_gives_the_same_bits(tmp_path: Path) -> None:
     assert evaluated <= ends[-1] - ends[1] + 10
     assert n_runs >= 3
     with pytest.raises(CheckpointError, match="its validate is"):
-        run(target=target, checkpoint=path, validate=False)
+        run(target=target, store=path, validate=False)
 
 
 def test_saved_and_reweighted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints and executors of runs whose targets take parameters by name."""
+"""Kept states and executors of runs whose targets take parameters by name."""
 
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
@@ -77,9 +77,11 @@ def test_a_run_that_was_killed_goes_on(run: Any, tmp_path: Any) -> None:
             raise Killed
         return with_tau(mu, tau, theta, y)
 
-    given = fm.Checkpoint(tmp_path / "run", every=1e-6)
+    kept = {"plan": fm.Plan(store=tmp_path, every=1e-6)}
+    if run is mcmc:
+        kept = {"checkpoint": fm.Checkpoint(tmp_path / "run", every=1e-6)}
     with pytest.raises(Killed):
-        run(dying, checkpoint=given)
-    resumed = run(with_tau, checkpoint=given)
+        run(dying, **kept)
+    resumed = run(with_tau, **kept)
     np.testing.assert_array_equal(resumed.draws, whole.draws)
     assert resumed.names == whole.names

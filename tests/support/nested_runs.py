@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from forms import DIM, formula
 from numpy.typing import NDArray
+from plans import planned
 
 import fermiac as fm
 
@@ -23,7 +24,7 @@ NUMBERS = ("log_evidence", "log_evidence_stderr", "information", "rank_z", "n_ev
 def run(f: Any = formula, prior: Any = PRIOR, **how: Any) -> fm.nested.NestedResult:
     """A short run, whose calls of the likelihood are those of the method alone."""
     usual = {"n_live": 60, "rng": 5, "dlogz": 0.5, "check": False}
-    return fm.nested.sample(f, prior, **{**usual, **how})
+    return fm.nested.sample(f, prior, **planned(**{**usual, **how}))
 
 
 def assert_same(

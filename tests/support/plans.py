@@ -20,8 +20,11 @@ def on_threads(n_threads: int, call: Callable[..., Any], /, *args: Any, **kwargs
 def planned(**given: Any) -> dict[str, Any]:
     """Return keywords of a call, with those that are fields of a plan put into its plan."""
     own = {name: given.pop(name) for name in FIELDS if name in given}
-    if isinstance(plan := given.get("plan"), fm.Plan):
+    plan = given.get("plan")
+    if isinstance(plan, fm.Plan):
         own |= plan.given()
+    elif plan is not None:
+        own["executor"] = plan
     return {**given, "plan": fm.Plan(**own)} if own else given
 
 

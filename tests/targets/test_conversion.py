@@ -122,14 +122,14 @@ def test_evidence_has_the_same_bits_in_forms_of_equal_arithmetic(make: Make) -> 
 
 
 @pytest.mark.parametrize("make", DENSITIES)
-def test_evidence_by_workers_and_from_a_checkpoint(make: Make, tmp_path: Path) -> None:
+def test_evidence_by_workers_and_from_a_store(make: Make, tmp_path: Path) -> None:
     options: Any = {"n": 10_000, "rng": 7}
     local = fm.importance.evidence(make(), start(), **options)
     with ThreadPoolExecutor(3) as pool:
         shared = fm.importance.evidence(make(), start(), plan=pool, **options)
-    logged = tmp_path / "run.safetensors"
-    first = fm.importance.evidence(make(), start(), checkpoint=logged, **options)
-    replayed = fm.importance.evidence(make(), start(), checkpoint=logged, **options)
+    kept = fm.Plan(store=tmp_path)
+    first = fm.importance.evidence(make(), start(), plan=kept, **options)
+    replayed = fm.importance.evidence(make(), start(), plan=kept, **options)
     for other in (shared, first, replayed):
         assert other.log_evidence == local.log_evidence
         np.testing.assert_array_equal(other.sample.draws, local.sample.draws)

@@ -170,8 +170,9 @@ def test_executors_compare_too(tmp_path: Any) -> None:
                     _mixing, fm.distributions.Uniform([0.0], [1.0]), n_live=20, rng=0,
                     plan=executor,
                 )  # fmt: skip
-    kept = fm.importance.expect(batched, law, n=2000, rng=3, checkpoint=tmp_path / "run")
-    again = fm.importance.expect(batched, law, n=2000, rng=3, checkpoint=tmp_path / "run")
+    store = fm.Plan(store=tmp_path / "run")
+    kept = fm.importance.expect(batched, law, n=2000, rng=3, plan=store)
+    again = fm.importance.expect(batched, law, n=2000, rng=3, plan=store)
     assert kept.mean == again.mean == alone.mean
 
 

@@ -44,8 +44,9 @@ class Plan:
     n_threads : int, optional
         The number of threads of this process; by default `fermiac.get_num_threads`.
     store : str or path-like, optional
-        A folder that keeps what was computed. The same call resumes from it, with the same bits.
-        It needs ``rng``. Parts and processes of one call may share it.
+        A folder that keeps what was computed: finished parts of the call, the state of the run, or
+        the values of the target. The same call resumes from it, with the same bits. One call has
+        one folder; its parts and processes may share it. Calls that keep parts need ``rng``.
     part : (int, int), optional
         (i, n): compute part i of n, counted from 0, for independent jobs. `fermiac.merge` joins the
         parts.

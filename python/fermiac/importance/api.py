@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from numpy.typing import ArrayLike
 
@@ -34,17 +34,13 @@ from fermiac.importance.settings import (
 )
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
-from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.checkpoint import Log, identity_of
 from fermiac.runs.parts import identity_of_call
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.callables import law_handle
 from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
-
-if TYPE_CHECKING:
-    from os import PathLike
-
 
 __all__ = ["expect"]
 
@@ -84,7 +80,6 @@ def expect(
     keep_draws: bool = False,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Estimate:  # with part= a PartialEstimate; the type is that of all other calls
     r"""Estimate the expectations of several functions, or under several laws, from one sample.
@@ -201,17 +196,15 @@ def expect(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file with the values of `f`, from which a killed run is resumed; see
-        `fermiac.Checkpoint`.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n): compute part i, counted from 0, of n parts of the blocks
         of the final sample, and return a `PartialEstimate`. ``fermiac.merge(parts).estimate()`` is
         the estimate of the whole call. Every part repeats the same adaptation, unless it is in
         `store`. ``store``: a folder for files of the adaptation and of finished blocks. The same
-        call resumes from them, and its parts can share the folder. It needs `rng`. See
-        `fermiac.merge`.
+        call resumes from them, and its parts can share the folder. It needs `rng`. With
+        `keep_draws`, `sampler`, `rtol`, `atol`, Sobol' points or ``pool="all"`` the folder has one
+        file with the values of `f` instead. See `fermiac.merge`.
 
     Returns
     -------
@@ -227,7 +220,7 @@ def expect(
     TargetError
         If `f` or a law gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If workers of the executor are lost repeatedly with the same points, or do not match the
         driver.
@@ -365,9 +358,7 @@ def expect(
                 "two functions"
             )
 
-    in_blocks = where.part is not None or where.store is not None
     together = {
-        "checkpoint": checkpoint is not None,
         "keep_draws": yes("keep_draws", keep_draws),
         "points": points != "random",
         "sampler": sampler is not None,
@@ -375,17 +366,21 @@ def expect(
         "rtol": tolerance is not None,
     }
     share = 0.0 if chosen.core == "mc" else float(settings["adapt_fraction"])
-    in_blocks |= takes_blocks(where.executor, n, share, laws, any(together.values()))
-    if in_blocks and any(together.values()):
-        name = next(name for name, given in together.items() if given)
+    of_all = next((name for name, given in together.items() if given), None)
+    if where.part is not None and of_all is not None:
         raise ArgumentError(
-            f"{name}: given with part= or store=, whose blocks are sums over random points of the "
-            "final sample; leave it out (store= keeps finished blocks)"
+            f"{of_all}: given with part=, whose blocks are sums over random points of the "
+            "final sample; leave it out"
         )
+    in_blocks = of_all is None and (
+        where.part is not None
+        or where.store is not None
+        or takes_blocks(where.executor, n, share, laws)
+    )
     if where.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its blocks")
-    log = None if checkpoint is None else Log(checkpoint)
-    key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
+    log = None if in_blocks else Log.of(where)
+    key = key_of(rng)
     options = {
         **settings,
         "n": n,
@@ -412,7 +407,7 @@ def expect(
     whole_f = f
     if yes("check", check):
         f = compared(f)
-    as_integrand(f, laws[0].dim, first)  # raises before a checkpoint is made
+    as_integrand(f, laws[0].dim, first)  # raises before a file is made
     workers = resolve_threads(where.n_threads)
     if in_blocks:
         with reporter(where.progress, "expect", "evaluations") as watched:

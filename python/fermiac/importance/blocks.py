@@ -160,11 +160,9 @@ def of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
     }
 
 
-def takes_blocks(
-    executor: Any, n: int, adapt_fraction: float, laws: Sequence[Any], together: bool
-) -> bool:
+def takes_blocks(executor: Any, n: int, adapt_fraction: float, laws: Sequence[Any]) -> bool:
     """Return whether the workers of an executor draw the final sample in blocks."""
-    if executor is None or together or unit_of(executor) == "points":
+    if executor is None or unit_of(executor) == "points":
         return False
     if unit_of(executor) == "whole":
         return True

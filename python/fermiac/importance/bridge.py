@@ -26,7 +26,7 @@ from fermiac.results import Result, Sample
 from fermiac.results.chain_errors import MOST_RHAT, chain_shape, is_ensemble, rank_rhat
 from fermiac.results.error_models import Average, average, error_model_of
 from fermiac.results.result import Finding, warn
-from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.checkpoint import Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient
@@ -34,8 +34,6 @@ from fermiac.targets.model import ModelTarget
 from fermiac.targets.models import is_model
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from fermiac.targets.density import LogDensity
 
 __all__ = ["BridgeEvidence", "bridge"]
@@ -175,7 +173,6 @@ def bridge(
     bounds: ArrayLike | None = None,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> BridgeEvidence:
     r"""Estimate the evidence of a density from draws of Markov chains, by bridge sampling [1]_.
@@ -217,11 +214,10 @@ def bridge(
         Python; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the values of the target, and from which a run that was killed is
-        resumed; see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for a file with the values of `log_density`, from which the same call
+        resumes.
 
     Returns
     -------
@@ -237,7 +233,7 @@ def bridge(
     TargetError
         If the target gives a wrong shape or type, a NaN or +inf, or is 0 at a draw.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If workers of the executor are lost again and again with the same points.
     KeyboardInterrupt
@@ -291,7 +287,7 @@ def bridge(
     >>> bool(abs(z.log_evidence - 0.6602353899) < 5 * z.log_evidence_stderr)
     True
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start = time.perf_counter()
     chains = _chains_of(sample)
     found: Any = log_density
@@ -324,7 +320,7 @@ def bridge(
         "df": real("df", df, "a finite number above 2 is needed", lambda v: 2 < v < np.inf),
     }
     degrees = settings["df"] if family == "t" else np.inf
-    log = None if checkpoint is None else Log(checkpoint)
+    log = Log.of(where)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     assert key is not None
     common: dict[str, Any] = {

@@ -26,7 +26,7 @@ from fermiac.importance.result import Evidence, to_evidence
 from fermiac.importance.settings import drawing, with_dim
 from fermiac.importance.start import start_law
 from fermiac.random import RngLike, key_of
-from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.checkpoint import Log, identity_of
 from fermiac.runs.parts import identity_of_call
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
@@ -38,8 +38,6 @@ from fermiac.targets.named import named_law, names_of
 from fermiac.targets.posterior_density import PosteriorDensity
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from fermiac.targets.density import LogDensity
 
 __all__ = ["evidence"]
@@ -71,7 +69,6 @@ def evidence(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Evidence:  # with part= a PartialEvidence; the type is that of all other calls
     r"""Estimate the evidence of an unnormalised density, and draw weighted points from it.
@@ -144,17 +141,15 @@ def evidence(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the values of the target, and from which a run that was killed is
-        resumed; see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n): compute part i, counted from 0, of n parts of the blocks
         of the final stage, and return a `PartialEvidence`. ``fermiac.merge(parts).evidence()`` is
         the result of the whole call. Every part repeats the same adaptation, unless it is in
         `store`. ``store``: a folder for files of the adaptation and of finished blocks. The same
-        call resumes from them, and its parts can share the folder. It needs `rng`. See
-        `fermiac.merge`.
+        call resumes from them, and its parts can share the folder. It needs `rng`. With `gradient`,
+        `sampler` or Sobol' points the folder has one file with the values of the log-density
+        instead. See `fermiac.merge`.
 
     Returns
     -------
@@ -170,7 +165,7 @@ def evidence(
     TargetError
         If the target or the law gives a wrong shape or type, a NaN or +inf.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If workers of the executor are lost again and again with the same points, or are not like
         the driver.
@@ -292,30 +287,31 @@ def evidence(
             "defensive", defensive, "a number from 0 to 0.9 is needed", lambda s: 0 <= s <= 0.9
         )
         first = blend(law, drawn.sampler, share)
-    whole_parts = where.part is not None or where.store is not None
     together = {
-        "checkpoint": checkpoint is not None,
         "gradient": gradient is not None,
         "points": points != "random",
         "sampler": drawn.sampler is not None,
     }
     if where.part is not None and model is not None:
         raise ArgumentError(
-            f"part: given with {model!r}, which the merged parts would not know; leave it out "
-            "(store= keeps finished blocks)"
+            f"part: given with {model!r}, which the merged parts would not know; leave it out"
         )
     share = 0.0 if scheme == "snis" else 0.5
-    whole_parts |= takes_blocks(where.executor, n, share, [law], any(together.values()))
-    if whole_parts and any(together.values()):
-        name = next(name for name, given in together.items() if given)
+    of_all = next((name for name, given in together.items() if given), None)
+    if where.part is not None and of_all is not None:
         raise ArgumentError(
-            f"{name}: given with part= or store=, whose blocks are random points of the final "
-            "stage alone; leave it out (store= keeps finished blocks)"
+            f"{of_all}: given with part=, whose blocks are random points of the final "
+            "stage alone; leave it out"
         )
+    whole_parts = of_all is None and (
+        where.part is not None
+        or where.store is not None
+        or takes_blocks(where.executor, n, share, [law])
+    )
     if where.store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its blocks")
-    log = None if checkpoint is None else Log(checkpoint)
-    key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
+    log = None if whole_parts else Log.of(where)
+    key = key_of(rng)
     options = {
         **settings,
         "df": settings["df"] if family == "t" else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,14 +22,10 @@ from fermiac.importance.sampler import Sampler
 from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
-from fermiac.runs.checkpoint import Checkpoint, Log
+from fermiac.runs.checkpoint import Log
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared
-
-if TYPE_CHECKING:
-    from os import PathLike
-
 
 __all__ = ["integrate"]
 
@@ -68,7 +64,6 @@ def integrate(
     keep_draws: bool = False,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Estimate:
     r"""Integrate one function, or several, over a box.
@@ -140,11 +135,10 @@ def integrate(
         `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the values of `f`, and from which a run that was killed is resumed; see
-        `fermiac.Checkpoint`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for a file with the values of `f`, from which the same call
+        resumes.
 
     Returns
     -------
@@ -160,7 +154,7 @@ def integrate(
     TargetError
         If `f` gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If a worker of the executor dies twice on the same points, or is not like the driver.
     KeyboardInterrupt
@@ -232,7 +226,7 @@ def integrate(
     >>> e.converged, e.n_evals < 100_000
     (True, True)
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
     box = _box(bounds, dim, sampler)
@@ -280,7 +274,7 @@ def integrate(
         if labels is not None and len(labels) != outputs:
             raise ArgumentError(f"names: {len(labels)} given for {outputs} integrals")
 
-    log = None if checkpoint is None else Log(checkpoint)
+    log = Log.of(where)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     shared = {
         "n": n,
@@ -311,7 +305,7 @@ def integrate(
     f = adapted(f, d, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
-    as_integrand(f, d, first)  # raises before a checkpoint is made
+    as_integrand(f, d, first)  # raises before a file is made
     workers = resolve_threads(where.n_threads)
     with (
         reporter(where.progress, "integrate", "evaluations") as shown_bar,

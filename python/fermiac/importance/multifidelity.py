@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,14 +30,10 @@ from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import Finding, warn
 from fermiac.results.unseen import equal_finding
-from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.checkpoint import Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
-
-if TYPE_CHECKING:
-    from os import PathLike
-
 
 __all__ = ["multifidelity"]
 
@@ -77,7 +73,6 @@ def multifidelity(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Multifidelity:
     r"""Estimate the expectation of a costly model with the help of cheaper, correlated ones.
@@ -125,11 +120,10 @@ def multifidelity(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the values of the models, and from which a run that was killed is resumed;
-        see `fermiac.Checkpoint`. It needs `costs`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for a file with the values of the models, from which the same call
+        resumes. It needs `costs`.
 
     Returns
     -------
@@ -143,7 +137,7 @@ def multifidelity(
     TargetError
         If a model gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If a worker of the executor dies twice on the same points, or is not like the driver.
     KeyboardInterrupt
@@ -193,7 +187,7 @@ def multifidelity(
     >>> bool(abs(m.mean - (np.e - 1)) < 5 * m.stderr), m.gain > 10
     (True, True)
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start = time.perf_counter()
     given = None if callable(models) else listed(models, _MODELS)
     if not given:
@@ -209,8 +203,8 @@ def multifidelity(
         raise ArgumentError("n, cost: both given; give one of them")
     if n is None and cost is None and tolerance is None:
         raise ArgumentError("n: not given; one of n, cost, rtol and atol is needed")
-    if known is None and (cost is not None or checkpoint is not None):
-        what = "cost" if cost is not None else "checkpoint"
+    if known is None and (cost is not None or where.store is not None):
+        what = "cost" if cost is not None else "store"
         raise ArgumentError(f"costs: not given, with {what}=, which needs them")
     settings: dict[str, Any] = {
         "n": None if n is None else whole("n", n, 1, 2**62),
@@ -223,7 +217,7 @@ def multifidelity(
         "on_nan": choice("on_nan", on_nan, ("raise", "zero")),
     }
     labels = expectation_names(names)
-    log = None if checkpoint is None else Log(checkpoint)
+    log = Log.of(where)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     targets = []
     for k, model in enumerate(given):

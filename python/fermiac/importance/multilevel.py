@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,12 +23,8 @@ from fermiac.importance.multilevel_job import MultilevelJob
 from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import warn
-from fermiac.runs.checkpoint import Checkpoint, Log
+from fermiac.runs.checkpoint import Log
 from fermiac.runs.shards import evaluation
-
-if TYPE_CHECKING:
-    from os import PathLike
-
 
 __all__ = ["multilevel"]
 
@@ -47,7 +43,6 @@ def multilevel(
     points: Literal["random", "sobol"] = "random",
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Multilevel:
     r"""Estimate the expectation of a quantity that is computed at levels of refinement.
@@ -86,11 +81,10 @@ def multilevel(
         Names of the K outputs.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the sums of all batches, and from which a run that was killed is resumed;
-        see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for a file with the values of `levels`, from which the same call
+        resumes.
 
     Returns
     -------
@@ -105,7 +99,7 @@ def multilevel(
     TargetError
         If `level` gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If a worker of the executor dies twice on the same batch, or does not match the driver.
     KeyboardInterrupt
@@ -171,7 +165,7 @@ def multilevel(
     >>> bool(abs(m.mean - 10.4506) < 0.6), m.converged
     (True, True)
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start = time.perf_counter()
     if not callable(level):
         raise ArgumentError(
@@ -199,7 +193,7 @@ def multilevel(
             "points: 'sobol' given with debias=True, whose levels are random; leave one of them out"
         )
     labels = expectation_names(names)
-    log = None if checkpoint is None else Log(checkpoint)
+    log = Log.of(where, rows=1)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     workers = resolve_threads(where.n_threads)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,15 +44,11 @@ from fermiac.importance.settings import with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.results.result import Finding, warn
-from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.checkpoint import Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law, names_of
-
-if TYPE_CHECKING:
-    from os import PathLike
-
 
 __all__ = ["sobol_indices"]
 
@@ -94,7 +90,6 @@ def sobol_indices(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> SobolIndices:
     r"""Estimate the Sobol' indices of a model: the shares of its variance by input.
@@ -148,11 +143,10 @@ def sobol_indices(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the values of `model`, and from which a run that was killed is resumed;
-        see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for a file with the values of `model`, from which the same call
+        resumes.
 
     Returns
     -------
@@ -168,7 +162,7 @@ def sobol_indices(
     TargetError
         If `model` gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If a worker of the executor dies twice on the same points, or is not like the driver.
     KeyboardInterrupt
@@ -228,7 +222,7 @@ def sobol_indices(
     >>> bool(np.all(abs(s.total_order - [1.0, 0.75]) < 5 * s.total_order_stderr + 1e-12))
     True
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
     choice("method", method, ("auto", "sobol", "iscv"))
@@ -244,7 +238,7 @@ def sobol_indices(
         given = "second_order" if both else "n_replicates" if tolerance is None else "rtol, atol"
         raise ArgumentError(f"{given}: given with method='iscv', which has none; leave it out")
     refuse_dependence(law, places, coordinates)
-    log = None if checkpoint is None else Log(checkpoint)
+    log = Log.of(where)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     job = _Job(
         design=Design(law, places, both, key),
@@ -272,7 +266,7 @@ def sobol_indices(
     f = adapted(model, law.dim, params, args, kwargs, "model")
     if yes("check", check):
         f = compared(f, "the model")
-    as_integrand(f, law.dim)  # raises before a checkpoint is made
+    as_integrand(f, law.dim)  # raises before a file is made
     with (
         reporter(where.progress, "sobol_indices", "evaluations") as shown_progress,
         evaluation(

@@ -29,10 +29,7 @@ from fermiac.targets import as_target
 from fermiac.targets.named import named_law, names_of
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from fermiac._base.variables import Params
-    from fermiac.runs.checkpoint import Checkpoint
     from fermiac.targets.density import LogDensity
 
 __all__ = ["smc"]
@@ -55,7 +52,6 @@ def smc(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> SmcSample:
     r"""Sample a posterior and its evidence by waste-free sequential Monte Carlo [1]_ [2]_.
@@ -96,10 +92,9 @@ def smc(
         Whether the rows of a Python function are compared at its first call.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file in which the run is saved, and from which it is resumed; see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for the state of the run, from which the same call goes on.
 
     Returns
     -------
@@ -113,7 +108,7 @@ def smc(
     TargetError
         If the likelihood fails, is 0 at all particles, or is +inf.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If workers of the executor are lost.
     KeyboardInterrupt
@@ -170,7 +165,7 @@ def smc(
     >>> bool(abs(s.log_evidence - exact) < 5 * s.log_evidence_stderr)
     True
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start = time.perf_counter()
     law, by_prior = named_law(prior, params)
     law = _prior(law)
@@ -201,7 +196,7 @@ def smc(
         "ess": share,
         "prior": repr(law),
     }
-    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+    kept = RunCheckpoint.of(where, KIND)
     key = key_of(rng) if kept is None else kept.key(rng)
     if kept is not None:
         identity = {"version": _core.__version__, "isa": _core.isa_level, "seed": key}

@@ -45,10 +45,7 @@ from fermiac.targets.named import named_law, names_of
 from fermiac.targets.posterior_density import PosteriorDensity
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from fermiac.distributions import Law
-    from fermiac.runs.checkpoint import Checkpoint
     from fermiac.targets.density import LogDensity
 
 __all__ = ["sample"]
@@ -91,7 +88,6 @@ def sample(
     runs: int | None = None,
     first_run: int = 0,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
     validate: bool | int = False,
 ) -> NestedResult:
@@ -192,16 +188,14 @@ def sample(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system. Run k of
         several runs has a key derived from the seed and k.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the state. A run that was killed resumes from it, with the same bits as a
-        run without a break; see `fermiac.Checkpoint`.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``,
         ``max_time``); see `fermiac.Plan`. ``part``: with `runs`: (i, n) makes the runs of part i of
         n, counted from 0, for independent jobs. `fermiac.merge` of the parts has the same bits as
-        the whole call. ``store``: with `runs`: a folder to which each process writes its finished
-        runs. Runs that are already in the folder are not made again; `fermiac.merge` of the folder
-        merges them.
+        the whole call. ``store``: a folder for the state of the run, from which the same call,
+        also with larger limits, goes on with the bits of a run without a break. With `runs` a
+        folder to which each process writes its finished runs. Runs that are already in the folder
+        are not made again; `fermiac.merge` of the folder merges them.
     validate : bool or int, default False
         Repeat the run with chains twice as long and other random numbers until log Z changes by
         less than its error twice in a row, at most 4 times or this number of times. The result is
@@ -226,7 +220,7 @@ def sample(
     NumericalError
         If chains get stuck because the region is narrower than double precision resolves.
     CheckpointError
-        If the checkpoint file is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If workers of the executor are lost repeatedly with the same points, or do not match the
         driver.
@@ -338,7 +332,7 @@ def sample(
             rng=rng,
             plan=where,
         )
-    given_runs = {"part": where.part, "store": where.store, "first_run": first_run or None}
+    given_runs = {"part": where.part, "first_run": first_run or None}
     for name, value in given_runs.items():
         if value is not None:
             raise ArgumentError(f"{name}: given without runs=, the number of independent runs")
@@ -384,13 +378,13 @@ def sample(
             f"surrogate: {shown(surrogate)} given; an object such as "
             "fermiac.nested.Surrogate(tol=0.3) is needed"
         )
-    if surrogate is not None and checkpoint is not None:
-        raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
+    if surrogate is not None and where.store is not None:
+        raise ArgumentError("store: given with a surrogate, whose runs cannot be kept yet")
     if surrogate is not None and doublings:
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
     aim = as_dynamic(dynamic)
     require_gradient(chosen, target)
-    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+    kept = RunCheckpoint.of(where, KIND)
     job = job_of(
         prior=mapped,
         target=target,

@@ -78,7 +78,7 @@ def extend(
     ArgumentError
         If an argument is outside its domain, or the result cannot be continued because it was
         loaded from a file, merged, split or reweighted. To continue a run in another process, give
-        ``checkpoint=`` at its start.
+        it a `Plan` with a store at its start.
     KeyboardInterrupt
         On Ctrl-C, with the points so far as its ``partial_result``.
 
@@ -162,7 +162,7 @@ def _loops(result: Any) -> tuple[NestedLoop, ...]:
             f"result: a {type(result).__name__} given that cannot be continued: the state of its "
             "run is lost in files, pickles, merged and reweighted results; give the target again: "
             "merge the result with that of fermiac.nested.sample with another rng=, or repeat the "
-            "call with larger limits (checkpoint= in both calls goes on from the end)"
+            "call with larger limits (a store in both calls goes on from the end)"
         )
     return loops
 

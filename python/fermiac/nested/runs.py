@@ -41,7 +41,7 @@ _MOST = 2**24
 #: Keeps the keys of runs apart from those of other derived streams.
 _WORD = 0x72756E73
 #: Arguments of one run that a call with several has no use for.
-_REFUSED = {"checkpoint": None, "surrogate": None, "validate": False}
+_REFUSED = {"surrogate": None, "validate": False}
 
 
 def key_of_run(seed: int, run: int) -> int:
@@ -102,8 +102,7 @@ def sample_runs(
     n_runs = whole("runs", runs, 1, _MOST)
     for name, default in _REFUSED.items():
         if not is_default(settings.pop(name), default):
-            more = "; store= keeps finished runs" if name == "checkpoint" else ""
-            raise ArgumentError(f"{name}: given with runs={n_runs}, which have none{more}")
+            raise ArgumentError(f"{name}: given with runs={n_runs}, which have none")
     first = whole("first_run", first_run, 0, 2**40)
     units, key = part_of(plan.part, n_runs), key_of(rng)
     of_call = {**settings, "first_run": first}

@@ -73,8 +73,8 @@ class Checkpoint:
         ``executor=`` every finished shard is saved.
     verify : bool, default True
         When a run is resumed, evaluate the target at three points of the log and compare the
-        values, to detect a function that was changed in between. Pass False for targets with random
-        values.
+        values, to detect a function that was changed in between. A target with random values, which
+        differ between two evaluations, is let through.
 
     Raises
     ------
@@ -101,12 +101,11 @@ class Checkpoint:
     >>> import os, tempfile
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal()
-    >>> f = fm.targets.powers([2, 4])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     kept = fm.Checkpoint(os.path.join(folder, "run.safetensors"), every=10.0)
-    ...     first = fm.importance.expect(f, law, n=2000, rng=0, checkpoint=kept)
-    ...     again = fm.importance.expect(f, law, n=2000, rng=0, checkpoint=kept)
-    >>> bool((first.mean == again.mean).all())
+    ...     first = fm.mcmc.sample(law, n_draws=500, rng=0, checkpoint=kept)
+    ...     again = fm.mcmc.sample(law, n_draws=500, rng=0, checkpoint=kept)
+    >>> bool((first.draws == again.draws).all())
     True
     """
 
@@ -131,7 +130,7 @@ class Checkpoint:
         )
 
 
-def _file_in(plan: Plan, name: str) -> Checkpoint | None:
+def _file_in(plan: Plan, name: str, rows: int | None = None) -> Checkpoint | None:
     """Return the file of this name in the store of a plan, or None without a store."""
     if plan.store is None:
         return None
@@ -141,7 +140,7 @@ def _file_in(plan: Plan, name: str) -> Checkpoint | None:
     except OSError as error:
         raise CheckpointError(f"store: {folder}: it cannot be made: {error}") from error
     every = EVERY if plan.every is None else plan.every
-    return Checkpoint(folder / f"{name}{SUFFIX}", every)
+    return Checkpoint(folder / f"{name}{SUFFIX}", every, rows)
 
 
 class _Piece(NamedTuple):
@@ -209,9 +208,13 @@ class Log:
             self._read()
 
     @classmethod
-    def of(cls, plan: Plan) -> Log | None:
-        """Return the log in the store of a plan, or None without a store."""
-        given = _file_in(plan, VALUES)
+    def of(cls, plan: Plan, rows: int | None = None) -> Log | None:
+        """Return the log in the store of a plan, or None without a store.
+
+        Batches stay whole, or are cut into pieces with a number of rows; a piece that is finished
+        can be written.
+        """
+        given = _file_in(plan, VALUES, rows)
         return None if given is None else cls(given)
 
     @property
@@ -256,16 +259,18 @@ class Log:
         rows = slice(0, stop - piece.start)
         return _Piece(piece.start, stop, tuple(a[rows] for a in piece.arrays))
 
-    def verify(self, known: _Piece, now: Arrays) -> None:
+    def verify(self, known: _Piece, values: Callable[[], Arrays]) -> None:
         """Compare the present values of the target with the saved ones."""
-        for a, b in zip(known.arrays, now, strict=False):
-            if a.shape != b.shape or not agree(b, a).all():
-                raise CheckpointError(
-                    f"{self._path}: the target gives other values than when it was written, at "
-                    f"rows {known.start} to {known.stop - 1} of the first batch; remove the file "
-                    "to start anew, or pass Checkpoint(..., verify=False) if its values are random "
-                    "or rounded coarsely"
-                )
+        now = values()
+        pairs = list(zip(known.arrays, now, strict=False))
+        if all(a.shape == b.shape and agree(b, a).all() for a, b in pairs):
+            return
+        if _all_equal(now, values()):
+            raise CheckpointError(
+                f"{self._path}: the target gives other values than when it was written, at rows "
+                f"{known.start} to {known.stop - 1} of the first batch; remove the file to start "
+                "anew"
+            )
 
     def flush_if_due(self) -> None:
         """Write the file if it is due."""
@@ -475,12 +480,12 @@ class RunCheckpoint:
             return
         values = now()
         same = agree(values, then, rtol, atol)
-        if not same.all():
+        # A target whose values are random cannot be compared.
+        if not same.all() and _all_equal((values,), (now(),)):
             i = int(np.argmin(same))
             raise CheckpointError(
                 f"{self.path}: {what} {values.flat[i]:.12g} {where}, and {then.flat[i]:.12g} when "
-                "the file was written; remove the file to start anew, or pass Checkpoint(..., "
-                "verify=False) if its values are random"
+                "the file was written; remove the file to start anew"
             )
 
     def wait(self) -> float:
@@ -514,6 +519,11 @@ def agree(
     scale = float(np.abs(then[np.isfinite(then)]).max(initial=0.0))
     same: NDArray[np.bool_] = np.isclose(now, then, rtol, atol * scale, equal_nan=True)
     return same
+
+
+def _all_equal(a: Arrays, b: Arrays) -> bool:
+    """Return whether two evaluations of the same points gave the same values."""
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
 def _exists(path: Path) -> bool:

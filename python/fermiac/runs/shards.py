@@ -206,8 +206,8 @@ class _Batched:
         batch = log.next(x, with_gradient)
         known = log.to_verify(batch)
         if known is not None:
-            now = self._pieces(x[known.start : known.stop], with_gradient)
-            log.verify(known, join(list(now)))
+            rows = x[known.start : known.stop]
+            log.verify(known, lambda: join(list(self._pieces(rows, with_gradient))))
         for low, high in list(batch.missing()):
             for start, stop, arrays in self._pieces(x[low:high], with_gradient):
                 batch.add(low + start, low + stop, arrays)

@@ -411,11 +411,11 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path, method: str) ->
 
     path = tmp_path / "run"
     with pytest.raises(ValueError, match="killed"):
-        run(Problem(failing, 2, 0.0), 5000, 3, method=method, checkpoint=path)
-    resumed = run(problem, 5000, 3, method=method, checkpoint=path)
+        run(Problem(failing, 2, 0.0), 5000, 3, method=method, plan=fm.Plan(store=path))
+    resumed = run(problem, 5000, 3, method=method, plan=fm.Plan(store=path))
     assert same(resumed, whole)
     with pytest.raises(CheckpointError, match="another run"):
-        run(problem, 6000, 3, method=method, checkpoint=path)
+        run(problem, 6000, 3, method=method, plan=fm.Plan(store=path))
 
 
 def test_results_are_saved(tmp_path: Path) -> None:

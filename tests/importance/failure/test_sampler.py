@@ -122,11 +122,11 @@ def test_threads_and_tolerances() -> None:
 
 @pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 def test_another_sampler_is_another_run(tmp_path: Path) -> None:
-    path = tmp_path / "run"
+    kept = fm.Plan(store=tmp_path)
     first, second = trained("four branches", 5000), trained("parabola", 5000)
-    failure_probability(FOUR.g, normal(2), 6000, sampler=first, checkpoint=path, rng=0)
+    failure_probability(FOUR.g, normal(2), 6000, sampler=first, plan=kept, rng=0)
     with pytest.raises(CheckpointError, match="another run"):
-        failure_probability(FOUR.g, normal(2), 6000, sampler=second, checkpoint=path, rng=0)
+        failure_probability(FOUR.g, normal(2), 6000, sampler=second, plan=kept, rng=0)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_bad_options() -> None:
     with pytest.raises(ArgumentError, match="blobs"):
         sampled(lambda x: (gaussian(x), x), blobs=DIM)
     calls: tuple[dict[str, Any], ...] = (
-        {"checkpoint": "x"},
+        {"plan": fm.Plan(store="x")},
         {"validate": True},
         {"dynamic": True},
         {"surrogate": "two-pass"},

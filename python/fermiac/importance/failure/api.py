@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,15 +31,11 @@ from fermiac.importance.failure.space import LimitState, NormalMap, require_unit
 from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import texts, warn
-from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.checkpoint import Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
-
-if TYPE_CHECKING:
-    from os import PathLike
-
 
 __all__ = ["failure_probability"]
 
@@ -72,7 +68,6 @@ def failure_probability(
     names: Sequence[str] | None = None,
     check: bool = True,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> FailureProbability:
     r"""Estimate the probability of a rare event, P(g(X) <= t).
@@ -141,11 +136,10 @@ def failure_probability(
         Python, at the cost of three calls that are not counted; see `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file with the values of `g`, from which a killed run is resumed; see
-        `fermiac.Checkpoint`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for a file with the values of `g`, from which the same call
+        resumes.
 
     Returns
     -------
@@ -161,7 +155,7 @@ def failure_probability(
     TargetError
         If `g` gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
-        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     WorkerError
         If a worker of the executor dies twice on the same points, or does not match the driver.
     KeyboardInterrupt
@@ -227,7 +221,7 @@ def failure_probability(
     >>> p.converged, p.n_evals <= 4000
     (True, True)
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     start_time = time.perf_counter()
     chosen = choice("method", method, METHODS)
     choice("on_nan", on_nan, ("raise", "zero"))
@@ -261,7 +255,7 @@ def failure_probability(
             "law; use method='auto'"
         )
     scores = Scores(law) if sensitivities else None
-    log = None if checkpoint is None else Log(checkpoint)
+    log = Log.of(where)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     settings: dict[str, Any] = {
         "n": n,
