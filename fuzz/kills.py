@@ -150,21 +150,14 @@ def _walk(**options: Any) -> Run:
         time.sleep(_SLOW)
 
     given = {"n_steps": 4000, "n_walkers": 8, "block_size": 20, "rng": 5, "on_block": pause}
-    given |= {"f": f, "plan": fm.Plan(progress=False), **options}
-    return lambda kept, folder: fm.walks.walk(graph, checkpoint=kept, **given)
+    given |= {"f": f, **options}
+    return lambda kept, folder: fm.walks.walk(graph, plan=_plan(kept, folder), **given)
 
 
 def _tokens(**options: Any) -> Run:
     graph = fm.walks.graphs.barabasi_albert(50, 2, rng=1)
-    given = {
-        "n_steps": 800,
-        "dim": 2,
-        "n_tokens": 4,
-        "rng": 6,
-        "plan": fm.Plan(progress=False),
-        **options,
-    }
-    return lambda kept, folder: fm.walks.optimize(_pull, graph, checkpoint=kept, **given)
+    given = {"n_steps": 800, "dim": 2, "n_tokens": 4, "rng": 6, **options}
+    return lambda kept, folder: fm.walks.optimize(_pull, graph, plan=_plan(kept, folder), **given)
 
 
 def _replicates(kept: Any, folder: Path) -> Any:

@@ -463,22 +463,26 @@ _run("checkpoint of Slice")(_chain_run(fm.mcmc.Slice()))
 
 @_run("checkpoint of walk")
 def _walk_run(path: Path, n: int) -> Any:
-    return _walk(n_steps=70 * n, burn_in=4, checkpoint=path)
+    with _stored(path, "state") as plan:
+        return _walk(n_steps=70 * n, burn_in=4, plan=plan)
 
 
 @_run("checkpoint of walk with a memory")
 def _memory_run(path: Path, n: int) -> Any:
-    return _walk(n_steps=30 * n, memory_size=5, kernel="hdt", checkpoint=path)
+    with _stored(path, "state") as plan:
+        return _walk(n_steps=30 * n, memory_size=5, kernel="hdt", plan=plan)
 
 
 @_run("checkpoint of walk with paths")
 def _path_run(path: Path, n: int) -> Any:
-    return _walk(n_steps=30 * n, record="path", base="nbrw", kernel="none", checkpoint=path)
+    with _stored(path, "state") as plan:
+        return _walk(n_steps=30 * n, record="path", base="nbrw", kernel="none", plan=plan)
 
 
 @_run("checkpoint of optimize")
 def _optimise_run(path: Path, n: int) -> Any:
-    return _optimise(10 * n, checkpoint=path)
+    with _stored(path, "state") as plan:
+        return _optimise(10 * n, plan=plan)
 
 
 @_run("checkpoint of langevin_gibbs")

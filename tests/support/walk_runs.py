@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from plans import planned
 
 import fermiac as fm
 
@@ -21,7 +22,7 @@ def walk(graph: Any = BARBELL, *args: Any, **how: Any) -> fm.walks.WalkResult:
     given = {"n_steps": 500, "n_walkers": 16, "rng": 1, "burn_in": 0, **how}
     if not args:
         given.setdefault("kernel", "hdt")
-    return fm.walks.walk(graph, *args, **given)
+    return fm.walks.walk(graph, *args, **planned(**given))
 
 
 def same(a: fm.walks.WalkResult, b: fm.walks.WalkResult) -> None:

@@ -88,6 +88,18 @@ def test_parts_workers_and_a_store_give_the_bits_of_the_call(
     assert_same(merge(tmp_path), whole)
 
 
+def test_a_store_of_one_process_has_a_state(tmp_path: Path) -> None:
+    given = {"kernel": "hdt", "burn_in": 100}
+    half = walk(**given, n_steps=200, plan=fm.Plan(store=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    assert_same(half, walk(**given, n_steps=200))
+    # It ends as it has begun, whatever its executor.
+    with ThreadPoolExecutor(2) as executor:
+        kept = fm.Plan(store=tmp_path, executor=executor)
+        assert_same(walk(**given, n_steps=300, plan=kept), walk(**given, n_steps=300))
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+
+
 def test_processes_and_a_graph_by_its_path(tmp_path: Path) -> None:
     GRAPH.save(tmp_path / "graph.csr")
     with spawned(2) as executor:
@@ -118,7 +130,7 @@ def test_later_walkers() -> None:
         ({"part": (0, 7)}, "the call has 6 units alone"),
         ({"part": (0, 2), "kernel": "saw", "f": None}, "self-avoiding walks"),
         ({"first_walker": 8, "kernel": "saw", "f": None, "record": "path"}, "first_walker"),
-        ({"store": "x", "rng": None}, "store: given without rng="),
+        ({"part": (0, 2), "store": "x", "rng": None}, "store: given without rng="),
     ],
 )
 def test_what_cannot_be_cut_is_refused(given: dict[str, Any], match: str) -> None:

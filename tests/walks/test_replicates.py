@@ -87,7 +87,6 @@ def test_parts_of_other_calls_and_missing_ones(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"checkpoint": "x"}, "store= keeps finished replicates"),
         ({"callback": print}, "callback: given with replicates=5"),
         ({"objective": False}, "objective: False given"),
         ({"replicates": 0}, "replicates"),

@@ -21,18 +21,18 @@ from fermiac.errors import ArgumentError, CheckpointError
 @pytest.mark.parametrize("how", KERNELS, ids=named)
 def test_resumed_walks(tmp_path: Path, how: dict[str, Any], record: str) -> None:
     how = {**how, "record": record, "burn_in": 40, "n_walkers": 20}
-    file = tmp_path / "walk.safetensors"
+    store = tmp_path / "walk"
     for n_steps in (41, 300, 500, 500):
-        w = walk(BARBELL, n_steps=n_steps, checkpoint=file, **how)
+        w = walk(BARBELL, n_steps=n_steps, store=store, **how)
         same(w, walk(BARBELL, n_steps=n_steps, **how))
-    again = walk(BARBELL, n_steps=510, checkpoint=file, **{**how, "rng": None})
+    again = walk(BARBELL, n_steps=510, store=store, **{**how, "rng": None})
     assert again.seed == 1
     same(again, walk(BARBELL, n_steps=510, **how))
 
 
 @pytest.mark.parametrize("at", [30, 64, 200])
 def test_interrupted_walks_go_on(tmp_path: Path, at: int) -> None:
-    file = tmp_path / "walk.safetensors"
+    store = tmp_path / "walk"
     how: dict[str, Any] = {"burn_in": 50, "f": BELOW, "block_size": 20, "record": "none"}
     done = 50
 
@@ -43,12 +43,12 @@ def test_interrupted_walks_go_on(tmp_path: Path, at: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        walk(checkpoint=file, on_block=stop, **how)
+        walk(store=store, on_block=stop, **how)
     partial = caught.value.partial_result
     assert partial.status == "interrupted"
     assert partial.n_steps == max(done, 70)
     blocks: list[Any] = []
-    w = walk(checkpoint=file, on_block=blocks.append, **how)
+    w = walk(store=store, on_block=blocks.append, **how)
     whole = walk(on_block=blocks.append, **how)
     np.testing.assert_array_equal(w._sums, whole._sums)
     np.testing.assert_array_equal(w.positions, whole.positions)
@@ -95,16 +95,15 @@ KILLED = """
 import sys, numpy as np, fermiac as fm
 sys.path.insert(0, {tests!r})
 from walk_runs import walk
-kept = fm.Checkpoint({file!r}, every=0.05)
-walk(n_steps=10**9, record="visits", checkpoint=kept)
+walk(n_steps=10**9, record="visits", store={store!r}, every=0.05)
 """
 
 
 def test_killed_walks_go_on(tmp_path: Path) -> None:
-    file = tmp_path / "walk.safetensors"
-    script = KILLED.format(tests=str(Path(__file__).parents[1] / "support"), file=str(file))
+    store = tmp_path / "walk"
+    script = KILLED.format(tests=str(Path(__file__).parents[1] / "support"), store=str(store))
     process = subprocess.Popen([sys.executable, "-c", script])
-    written = set()
+    file, written = store / "state.safetensors", set()
 
     def thrice() -> bool:
         if file.exists():
@@ -112,19 +111,19 @@ def test_killed_walks_go_on(tmp_path: Path) -> None:
         return len(written) == 3
 
     try:
-        until(thrice, "three checkpoints")
+        until(thrice, "three files")
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     with pytest.raises(CheckpointError, match="more than the 10 of") as caught:
-        walk(n_steps=10, checkpoint=file)
+        walk(n_steps=10, store=store)
     done = int(str(caught.value).split("have made ")[1].split()[0])
-    same(walk(n_steps=done + 50, checkpoint=file), walk(n_steps=done + 50))
+    same(walk(n_steps=done + 50, store=store), walk(n_steps=done + 50))
 
 
-def test_foreign_checkpoints(tmp_path: Path) -> None:
-    file = tmp_path / "walk.safetensors"
-    walk(checkpoint=file)
+def test_foreign_stores(tmp_path: Path) -> None:
+    store = tmp_path / "walk"
+    walk(store=store)
     for how, what in [
         ({"alpha": 4.0}, "its alpha"),
         ({"base": "mhrw"}, "its base"),
@@ -136,7 +135,7 @@ def test_foreign_checkpoints(tmp_path: Path) -> None:
         ({"graph": [[i, (i + 1) % 12] for i in range(12)]}, "its graph"),
     ]:
         with pytest.raises(CheckpointError, match=f"belongs to another run: {what}"):
-            walk(**how, checkpoint=file)
+            walk(**how, store=store)
     with pytest.raises(ArgumentError, match="init: node 77"):
-        walk(init=77, checkpoint=tmp_path / "other")
+        walk(init=77, store=tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -134,16 +134,16 @@ def test_rotors_know_their_error() -> None:
 
 
 def test_longer_walks_keep_the_choices(tmp_path: Any) -> None:
-    file = tmp_path / "walk"
+    kept = fm.Plan(store=tmp_path / "walk")
     how = {"n_walkers": 8, "rng": 0}
-    short = fm.walks.walk(KARATE, n_steps=1000, checkpoint=file, **how)
+    short = fm.walks.walk(KARATE, n_steps=1000, plan=kept, **how)
     # As long a walk would have a history, had it been planned so.
-    longer = fm.walks.walk(KARATE, n_steps=20_000, checkpoint=file, **how)
+    longer = fm.walks.walk(KARATE, n_steps=20_000, plan=kept, **how)
     assert (longer.kernel, longer.burn_in) == ("none", 0)
     same(longer, fm.walks.extend(short, 19_000))
-    file = tmp_path / "history"
-    fm.walks.walk(KARATE, n_steps=5000, checkpoint=file, **how)
-    longer = fm.walks.walk(KARATE, n_steps=6000, checkpoint=file, **how)
+    kept = fm.Plan(store=tmp_path / "history")
+    fm.walks.walk(KARATE, n_steps=5000, plan=kept, **how)
+    longer = fm.walks.walk(KARATE, n_steps=6000, plan=kept, **how)
     assert (longer.kernel, longer.burn_in) == ("srrw", 1212)
     with pytest.raises(CheckpointError, match="burn_in"):
-        fm.walks.walk(KARATE, n_steps=7000, burn_in=0, checkpoint=file, **how)
+        fm.walks.walk(KARATE, n_steps=7000, burn_in=0, plan=kept, **how)

@@ -1,4 +1,4 @@
-"""Tokens that go on from where they were: states, checkpoints, interrupts."""
+"""Tokens that go on from where they were: states, stores, interrupts."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_shared_history_is_reproducible(a: float, thread_counts: tuple[int, ..
     assert whole.stderr is None  # tokens of one history are not independent
 
 
-def test_a_checkpoint_goes_on(tmp_path: Any) -> None:
+def test_a_stored_run_goes_on(tmp_path: Any) -> None:
     def failing(theta: Any, nodes: Any) -> Any:
         seen.append(None)
         if len(seen) == 300:
@@ -114,37 +114,37 @@ def test_a_checkpoint_goes_on(tmp_path: Any) -> None:
         return pull(theta, nodes)
 
     seen: list[None] = []
-    file = tmp_path / "run.safetensors"
+    kept = fm.Plan(store=tmp_path)
     call: dict[str, Any] = {"graph": ring(7), "n_tokens": 3, "dim": 2, "average": True}
     call |= {"record_every": 7, "rng": 5}
     with pytest.raises(OSError, match="disk") as info:
-        optimize(failing, n_steps=500, checkpoint=file, **call)
+        optimize(failing, n_steps=500, plan=kept, **call)
     assert any("299 steps" in note for note in info.value.__notes__)
     whole = optimize(pull, n_steps=500, **call)
-    resumed = optimize(failing, n_steps=500, checkpoint=file, **call)
+    resumed = optimize(failing, n_steps=500, plan=kept, **call)
     assert len(seen) == 501
     equal(resumed, whole)
     np.testing.assert_array_equal(resumed.trace.theta, whole.trace.theta)
     np.testing.assert_array_equal(resumed.trace.steps, whole.trace.steps)
-    equal(optimize(failing, n_steps=500, checkpoint=file, **call), whole)
+    equal(optimize(failing, n_steps=500, plan=kept, **call), whole)
     assert len(seen) == 501
-    longer = optimize(pull, n_steps=600, checkpoint=file, **{**call, "rng": None})
+    longer = optimize(pull, n_steps=600, plan=kept, **{**call, "rng": None})
     equal(longer, optimize(pull, n_steps=600, **call))
     with pytest.raises(CheckpointError, match="momentum"):
-        optimize(pull, n_steps=600, checkpoint=file, momentum=0.5, **call)
+        optimize(pull, n_steps=600, plan=kept, momentum=0.5, **call)
     with pytest.raises(CheckpointError, match="600 steps"):
-        optimize(pull, n_steps=500, checkpoint=file, **call)
+        optimize(pull, n_steps=500, plan=kept, **call)
 
 
 def test_a_run_that_fails_at_once_leaves_no_file(tmp_path: Any) -> None:
-    file = tmp_path / "run.safetensors"
+    kept = fm.Plan(store=tmp_path)
 
     def wrong(theta: Any, nodes: Any) -> Any:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        optimize(wrong, ring(5), n_steps=10, dim=2, checkpoint=file)
-    assert not file.exists()
+        optimize(wrong, ring(5), n_steps=10, dim=2, plan=kept)
+    assert not (tmp_path / "state.safetensors").exists()
 
 
 def test_states_that_are_refused(tmp_path: Any) -> None:
@@ -154,8 +154,8 @@ def test_states_that_are_refused(tmp_path: Any) -> None:
         optimize(state=o.state, **call, clip=1.0)
     with pytest.raises(ArgumentError, match="state"):
         optimize(state={"theta": o.theta}, **call)
-    with pytest.raises(ArgumentError, match="checkpoint"):
-        optimize(state=o.state, checkpoint=tmp_path / "x", **call)
+    with pytest.raises(ArgumentError, match="a store"):
+        optimize(state=o.state, plan=fm.Plan(store=tmp_path / "x"), **call)
     assert optimize(keep_state=False, **call).state is None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -116,10 +115,9 @@ def test_theory_refuses_what_it_does_not_cover(how: dict[str, Any], message: str
         walk(**how).stderr(BELOW, "theory")
 
 
-def test_stops_and_their_checkpoints(tmp_path: Path) -> None:
+def test_stops_in_a_store(tmp_path: Path) -> None:
     enough = fm.walks.StopAtStderr(stderr=0.03, every=100)
-    path = os.path.join(tmp_path, "walk")
-    how = {"f": BELOW, "stop": enough, "n_steps": 10**5, "checkpoint": path}
+    how = {"f": BELOW, "stop": enough, "n_steps": 10**5, "plan": fm.Plan(store=tmp_path)}
     first = walk(BARBELL, "srrw", "mhrw", **how)
     assert first.n_steps < 10**5
     again = walk(BARBELL, "srrw", "mhrw", **how)

@@ -81,12 +81,12 @@ def test_settings_of_files_are_checked(saved: bytes, tmp_path: Path, old: str, n
         fm.load(path)
 
 
-def test_a_checkpoint_with_changed_numbers_goes_on_or_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "run"
+def test_a_state_with_changed_numbers_goes_on_or_is_refused(tmp_path: Path) -> None:
+    path, kept = tmp_path / "state.safetensors", fm.Plan(store=tmp_path)
 
     def run(n: int) -> Any:
         return fm.walks.walk(
-            RING, "srrw", "srw", n_steps=n, burn_in=5, n_walkers=3, rng=0, checkpoint=path
+            RING, "srrw", "srw", n_steps=n, burn_in=5, n_walkers=3, rng=0, plan=kept
         )
 
     run(100)

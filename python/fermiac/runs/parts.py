@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fermiac import _core
-from fermiac._base.plan import Part
+from fermiac._base.plan import Part, Plan
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError, CheckpointError
@@ -33,6 +33,7 @@ __all__ = [
     "gathered",
     "identity_of_call",
     "is_default",
+    "keeps_state",
     "part_of",
     "store_of",
 ]
@@ -66,6 +67,20 @@ def identity_of_call(method: str, settings: Mapping[str, Any], seed: int, *targe
 def is_default(value: Any, default: Any) -> bool:
     """Return whether an argument, of any type, has its default value."""
     return value is default or (isinstance(value, bool | int) and value == default)
+
+
+def keeps_state(plan: Plan) -> bool:
+    """Return whether a call keeps its state in its store, and not finished units.
+
+    A call in one process keeps its state, from which it also goes on to a larger size, unless the
+    store has units already. A call that has begun so ends so, whatever its executor.
+    """
+    if plan.store is None or plan.part is not None:
+        return False
+    folder = Path(plan.store)
+    if (folder / f"{STATE}{SUFFIX}").exists():
+        return True
+    return plan.executor is None and not any(folder.glob(f"*-of-*{SUFFIX}"))
 
 
 class Store:

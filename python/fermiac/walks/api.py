@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from fermiac._base.validate import RngLike, choice, key_of, real, shown, whole, 
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.parts import keeps_state
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.graph import Graph
@@ -42,11 +43,6 @@ from fermiac.walks.self_avoiding import avoiding
 from fermiac.walks.settling import burn_in_of, is_auto, pays, settling_of
 from fermiac.walks.stop import StopAtStderr
 from fermiac.walks.visit_law import Law, law_of, prior_of
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.checkpoint import Checkpoint
 
 __all__ = ["BLOCK", "MOST_STEPS", "walk"]
 
@@ -84,7 +80,6 @@ def walk(
     on_block: OnBlock | None = None,
     block_size: int | None = None,
     keep_state: bool = True,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     first_walker: int = 0,
     plan: PlanLike | None = None,
 ) -> WalkResult:
@@ -183,10 +178,6 @@ def walk(
         The number of steps of a block; by default about 260 000 divided by the number of walkers.
     keep_state : bool, default True
         Keep the state that `extend` needs.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file for the positions and histories of the walkers. The same call resumes a walk that was
-        killed, to the same bits; with a larger `n_steps` it extends a finished one. `on_block` gets
-        the blocks after the last write again.
     first_walker : int, default 0
         The index of the first walker, a multiple of 8. Walkers 8 to 15 of a call with 16 walkers
         are those of a call with 8 walkers and ``first_walker=8``, if kernel and burn-in are given.
@@ -194,8 +185,10 @@ def walk(
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n): compute part i, counted from 0, of n parts of this call.
         Each part has its own walkers, and `fermiac.merge` joins the parts. ``store``: a folder for
-        files of finished walkers. The same call resumes from them, and its parts can share the
-        folder. It needs `rng`. See `fermiac.merge`.
+        the positions and histories of the walkers. The same call resumes a walk that was killed, to
+        the same bits; with a larger `n_steps` it extends a finished one. `on_block` gets the blocks
+        after the last write again. With an executor or a part the folder has files of finished
+        walkers instead, which parts can share; these need `rng`. See `fermiac.merge`.
 
     Returns
     -------
@@ -213,7 +206,7 @@ def walk(
     TargetError
         If `f` or `weights` returns a wrong shape, a NaN or an infinity.
     CheckpointError
-        If the checkpoint is damaged, belongs to another walk, or cannot be written.
+        If a file in the store is damaged, belongs to another walk, or cannot be written.
     KeyboardInterrupt
         On Ctrl-C. This and every other exception has the walk so far as ``partial_result``, or
         None.
@@ -304,7 +297,6 @@ def walk(
             "component": component != "error",
             "stop": stop is not None,
             "on_block": on_block is not None,
-            "checkpoint": checkpoint is not None,
             "first_walker": whole("first_walker", first_walker, 0, 2**48) != 0,
             "executor": where.executor is not None,
             "part": where.part is not None,
@@ -319,7 +311,8 @@ def walk(
             thin=thin,
             plan=alone(n_threads=where.n_threads, progress=where.progress),
         )
-    if where.executor is not None or where.part is not None or where.store is not None:
+    in_parts = where.executor is not None or where.part is not None or where.store is not None
+    if in_parts and not keeps_state(where):
         if strategy.ends:
             raise ArgumentError(
                 f"kernel: {strategy.name!r} given with executor=, part= or store=, but "
@@ -379,7 +372,7 @@ def walk(
     if law is None and weights is not None:
         raise ArgumentError("weights: given for a walk whose law cannot be chosen; leave them out")
     prior = None if law is None else prior_of(law, pseudo_counts)
-    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+    kept = RunCheckpoint.of(where, KIND)
     key = key_of(rng) if kept is None else kept.key(rng)
     if free and law is not None and not net.directed and homeward == 0.0:
         longer = SRRW()
@@ -431,7 +424,7 @@ def walk(
             "f": f is not None,
             "stop": stop is not None,
             "on_block": on_block is not None,
-            "checkpoint": kept is not None,
+            "store": kept is not None,
             "first_walker": first,
         }
         return avoiding(job, refused, workers, where.progress, begun)

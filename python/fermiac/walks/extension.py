@@ -67,8 +67,8 @@ def extend(
     ------
     ArgumentError
         If the walk does not have its graph or its state, because it was loaded from a file, merged,
-        or made with ``keep_state=False``. To extend a walk in another process, give ``checkpoint=``
-        and repeat the call with a larger ``n_steps``.
+        or made with ``keep_state=False``. To extend a walk in another process, give its
+        plan a store and repeat the call with a larger ``n_steps``.
     KeyboardInterrupt
         On Ctrl-C, with the walk so far as its ``partial_result``.
 
@@ -90,7 +90,7 @@ def extend(
             "walkers need keep_state=True, and are lost in files, and in a pickle if they cannot "
             "be pickled; give the graph again: fermiac.walks.walk with the same arguments, "
             "rng=walk.seed and a larger n_steps repeats the walk and goes on (and goes on from the "
-            "end if both calls have the same checkpoint=)"
+            "end if both calls have the same store)"
         )
     more = whole("n_steps", n_steps, 1, MOST_STEPS - walk.n_steps)
     job = replace(job, n_steps=walk.n_steps + more)

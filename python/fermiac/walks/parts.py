@@ -45,7 +45,7 @@ OF_CALL = (
     "graph", "n_walkers", "first_walker", "rng", "keep_state", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all walkers together.
-_TOGETHER = ("stop", "on_block", "checkpoint")
+_TOGETHER = ("stop", "on_block")
 #: The smallest number of units of a call, if it has that many blocks of walkers.
 _UNITS = 256
 
@@ -111,7 +111,7 @@ def walk_in_parts(
     if together is not None:
         raise ArgumentError(
             f"{together}: given with {wanted}, whose walkers are computed independently; leave it "
-            "out (store= keeps finished walkers)"
+            "out"
         )
     n, key = whole("n_walkers", n_walkers, 1, 2**40), key_of(rng)
     first = whole("first_walker", first_walker, 0, 2**48)

@@ -37,7 +37,7 @@ OF_CALL = (
     "loss", "graph", "rng", "init", "replicates", "keep_state", "plan", "where",
 )  # fmt: skip
 #: Arguments of a single run alone.
-_REFUSED = ("checkpoint", "state", "callback")
+_REFUSED = ("state", "callback")
 #: Replicates of a call, and rows of a summary, at most.
 _MOST, _SHOWN = 2**24, 20
 
@@ -287,8 +287,7 @@ def optimize_replicates(
     n = whole("replicates", replicates, 1, _MOST)
     for name in _REFUSED:
         if settings.pop(name) is not None:
-            more = "; store= keeps finished replicates" if name != "callback" else ""
-            raise ArgumentError(f"{name}: given with replicates={n}; it is for a single run{more}")
+            raise ArgumentError(f"{name}: given with replicates={n}; it is for a single run")
     if settings["objective"] in (None, True, False) and not isinstance(loss, Loss):
         raise ArgumentError(
             "objective: not given with replicates= for a loss whose values are not known; the best "

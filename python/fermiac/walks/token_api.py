@@ -36,9 +36,6 @@ from fermiac.walks.token_run import KIND, Callback, Judge, TokenLoop, before_of
 from fermiac.walks.visit_law import law_of, prior_of
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from fermiac.runs.checkpoint import Checkpoint
     from fermiac.walks.node_functions import NodeFunctionLike
 
 __all__ = ["optimize"]
@@ -82,7 +79,6 @@ def optimize(
     callback_every: int | None = None,
     state: Mapping[str, Any] | None = None,
     keep_state: bool = True,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     replicates: int | None = None,
     plan: PlanLike | None = None,
 ) -> OptimizeResult:  # with replicates= OptimizeReplicates; the type is that of other calls
@@ -174,20 +170,19 @@ def optimize(
         further steps, with the same bits as a single run. Its trace begins there.
     keep_state : bool, default True
         Keep a `state` in the result, with the histories of all walkers.
-    checkpoint : str, path-like or fermiac.Checkpoint, optional
-        A file from which the same call continues, also after a kill; a larger `n_steps` (with the
-        same `record_every`) extends the run.
     replicates : int, optional
         The number of independent runs of this call, each with its own random numbers; the result
         has the best of them and the course of all. It needs an `objective`, which is that of the
         loss by default. `init` may then have the shape (replicates, n_tokens, d), for losses with
-        several minima. It cannot be combined with `state`, `callback` and `checkpoint`.
+        several minima. It cannot be combined with `state` and `callback`.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: with `replicates`: (i, n) computes the replicates of part i of n,
-        counted from 0, for independent jobs. `fermiac.merge` joins the parts. ``store``: with
-        `replicates`: a folder for files of finished replicates. The same call resumes from them,
-        and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
+        counted from 0, for independent jobs. `fermiac.merge` joins the parts. ``store``: a
+        folder for the state of the run, from which the same call continues, also after a kill; a
+        larger `n_steps` (with the same `record_every`) extends the run. With `replicates` a folder
+        for files of finished replicates, which needs `rng`. The same call resumes from them, and
+        its parts can share the folder. See `fermiac.merge`.
 
     Returns
     -------
@@ -256,7 +251,6 @@ def optimize(
     for name, value in {
         "executor": where.executor,
         "part": where.part,
-        "store": where.store,
     }.items():
         if value is not None:
             raise ArgumentError(f"{name}: given without replicates=, the number of runs")
@@ -295,9 +289,9 @@ def optimize(
     g = as_graph(graph)
     if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:
         raise ArgumentError(f"loss: {shown(loss)} was given for a graph of {g.n_nodes} nodes")
-    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+    kept = RunCheckpoint.of(where, KIND)
     if kept is not None and state is not None:
-        raise ArgumentError("state: given with checkpoint=, which has a state of its own")
+        raise ArgumentError("state: given with a store, which has a state of its own")
     key = before.seed
     if key is None:
         key = key_of(rng) if kept is None else kept.key(rng)
