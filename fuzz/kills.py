@@ -99,22 +99,22 @@ def _mcmc(kernel: Any, on_disk: bool = False) -> Run:
             n_warmup=60,
             n_draws=60,
             rng=3,
-            checkpoint=kept,
             path=folder / "draws" if on_disk else None,
-            plan=fm.Plan(progress=False),
+            plan=_plan(kept, folder),
         )
 
     return run
 
 
 def _sections(kernel: Any, **options: Any) -> Run:
-    """Chains that adapt together, with a store in place of a checkpoint."""
+    """Chains that adapt together, in sections."""
 
     def run(kept: Any, folder: Path) -> Any:
-        return fm.mcmc.sample(
-            _banana, 2, gradient=_gradient, check_gradient=False, kernel=kernel, n_draws=60, rng=3,
-            plan=fm.Plan(store=folder / "store" if kept else None, progress=False), **options,
-        )  # fmt: skip
+        with ThreadPoolExecutor(1) as pool:
+            return fm.mcmc.sample(
+                _banana, 2, gradient=_gradient, check_gradient=False, kernel=kernel, n_draws=60,
+                rng=3, plan=_plan(kept, folder, pool), **options,
+            )  # fmt: skip
 
     return run
 

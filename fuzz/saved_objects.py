@@ -448,9 +448,10 @@ _run("checkpoint of nested walks")(_nested_run(fm.nested.RandomWalk(n_steps=4)))
 
 def _chain_run(kernel: Any, **how: Any) -> Run:
     def run(path: Path, n: int) -> Any:
-        return fm.mcmc.sample(
-            LAW, kernel=kernel, n_chains=2, n_draws=8 * n, n_warmup=8, rng=0, checkpoint=path, **how
-        )
+        with _stored(path, "state") as plan:
+            return fm.mcmc.sample(
+                LAW, kernel=kernel, n_chains=2, n_draws=8 * n, n_warmup=8, rng=0, plan=plan, **how
+            )
 
     return run
 

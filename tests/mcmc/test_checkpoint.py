@@ -1,4 +1,4 @@
-"""Checkpoints of runs: the bits of a run that is killed and resumed."""
+"""States of runs in a store: the bits of a run that is killed and resumed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from forms import DIM, builtin_density, formula, slope
 from mcmc_help import assert_same, driver
 from numpy.typing import NDArray
+from plans import planned
 
 import fermiac as fm
 from fermiac._base import store
@@ -26,6 +27,8 @@ from fermiac.runs.checkpoint import RunCheckpoint
 Array = NDArray[np.float64]
 LAW = fm.distributions.MultivariateNormal(np.array([0.5, -1.0]), np.array([[1.0, 0.4], [0.4, 0.5]]))
 
+#: The file with the state of a run in its store.
+FILE = "state.safetensors"
 #: A run whose target ends the process at a call; what is written is written at every look.
 SCRIPT = """
     import os, sys, signal
@@ -53,16 +56,15 @@ SCRIPT = """
         n_draws=40,
         n_chains=3,
         rng=5,
-        checkpoint=fm.Checkpoint(folder + "/state", every=1e-9),
         path=folder + "/draws" if path == "path" else None,
-        plan=fm.Plan(progress=False),
+        plan=fm.Plan(store=folder + "/state", every=1e-9, progress=False),
     ).save(folder + "/result")
 """
 
 
 def run(target: Any = LAW, **more: Any) -> fm.mcmc.Chains:
     given: dict[str, Any] = {"kernel": fm.mcmc.MALA(), "n_warmup": 60, "n_draws": 40, "rng": 5}
-    return fm.mcmc.sample(target, **{**given, **more})
+    return fm.mcmc.sample(target, **planned(**{**given, **more}))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it kills with SIGKILL")
@@ -91,7 +93,7 @@ def test_a_run_that_is_killed_again_and_again(
             text=True,
         )
         assert done.returncode == (0 if last == 10**9 else -9), done.stderr
-        reached.append(RunCheckpoint(tmp_path / "state", KIND).elapsed)
+        reached.append(RunCheckpoint(tmp_path / "state" / FILE, KIND).elapsed)
     assert reached == sorted(set(reached))
     result = fm.load(tmp_path / "result")
     assert isinstance(result, fm.mcmc.Chains)
@@ -107,12 +109,12 @@ def test_a_run_that_is_saved_all_the_time(
 ) -> None:
     monkeypatch.setattr(checkpoint_module, "_SHARE", 1e9)
     path = tmp_path / "draws" if on_disk else None
-    kept = fm.Checkpoint(tmp_path / "state", every=1e-9)
     given: dict[str, Any] = {"n_warmup": 25, "n_draws": 10}
+    kept: dict[str, Any] = {"store": tmp_path / "state", "every": 1e-9}
     with driver(name):
-        assert_same(run(**given), run(checkpoint=kept, path=path, **given))
+        assert_same(run(**given), run(**kept, path=path, **given))
         # Complete, it is read, and only compared.
-        again = run(checkpoint=kept, path=path, **given)
+        again = run(**kept, path=path, **given)
     assert_same(run(**given), again)
 
 
@@ -127,7 +129,7 @@ def test_an_exception_in_the_warmup_is_no_end(tmp_path: Path) -> None:
                 raise LookupError("mine")
             return formula(x)
 
-        given: dict[str, Any] = {"dim": DIM, "gradient": slope, "checkpoint": tmp_path / "state"}
+        given: dict[str, Any] = {"dim": DIM, "gradient": slope, "store": tmp_path / "state"}
         if limit < 10**9:
             with pytest.raises(LookupError):
                 run(breaks, **given)
@@ -138,19 +140,19 @@ def test_an_exception_in_the_warmup_is_no_end(tmp_path: Path) -> None:
 def test_a_run_is_made_longer(tmp_path: Path) -> None:
     for i, path in enumerate((None, tmp_path / "draws")):
         kept = tmp_path / f"state{i}"
-        assert_same(run(n_draws=15), run(n_draws=15, checkpoint=kept, path=path))
-        longer = run(n_draws=40, checkpoint=kept, path=path, plan=fm.Plan(n_threads=3))
+        assert_same(run(n_draws=15), run(n_draws=15, store=kept, path=path))
+        longer = run(n_draws=40, store=kept, path=path, plan=fm.Plan(n_threads=3))
         assert_same(run(), longer)
         with pytest.raises(CheckpointError, match="more than the 70 of this call"):
-            run(n_draws=10, checkpoint=kept, path=path)
+            run(n_draws=10, store=kept, path=path)
     opened = fm.load(tmp_path / "draws")
     assert isinstance(opened, fm.mcmc.Chains)
     assert_same(run(), opened)
 
 
 def test_the_seed_is_in_the_file(tmp_path: Path) -> None:
-    first = run(n_draws=10, rng=None, checkpoint=tmp_path / "state")
-    second = run(n_draws=20, rng=None, checkpoint=tmp_path / "state")
+    first = run(n_draws=10, rng=None, store=tmp_path / "state")
+    second = run(n_draws=20, rng=None, store=tmp_path / "state")
     assert first.seed == second.seed
     np.testing.assert_array_equal(first.draws, second.draws[:, :10])
 
@@ -175,33 +177,33 @@ def test_the_file_of_another_run_is_refused(
     tmp_path: Path, more: dict[str, Any], message: str
 ) -> None:
     kept = tmp_path / "state"
-    run(checkpoint=kept)
-    before = kept.read_bytes()
+    run(store=kept)
+    before = (kept / FILE).read_bytes()
     with pytest.raises(CheckpointError, match=message):
-        run(**{"target": LAW, **more}, checkpoint=kept)
-    assert kept.read_bytes() == before
+        run(**{"target": LAW, **more}, store=kept)
+    assert (kept / FILE).read_bytes() == before
 
 
 def test_storage_cannot_be_changed(tmp_path: Path) -> None:
-    run(checkpoint=tmp_path / "state")
+    run(store=tmp_path / "state")
     with pytest.raises(CheckpointError, match="its storage is 'memory'"):
-        run(checkpoint=tmp_path / "state", path=tmp_path / "draws")
-    run(checkpoint=tmp_path / "other", path=tmp_path / "draws")
+        run(store=tmp_path / "state", path=tmp_path / "draws")
+    run(store=tmp_path / "other", path=tmp_path / "draws")
     (tmp_path / "draws" / "draws.npy").unlink()
     with pytest.raises(CheckpointError, match=r"draws\.npy: it is missing"):
-        run(checkpoint=tmp_path / "other", path=tmp_path / "draws")
+        run(store=tmp_path / "other", path=tmp_path / "draws")
 
 
-def test_a_checkpoint_and_the_folder_of_another_run(tmp_path: Path) -> None:
+def test_a_state_and_the_folder_of_another_run(tmp_path: Path) -> None:
     for seed in (1, 2):
-        run(rng=seed, checkpoint=tmp_path / f"state{seed}", path=tmp_path / f"draws{seed}")
+        run(rng=seed, store=tmp_path / f"state{seed}", path=tmp_path / f"draws{seed}")
     before = np.array(fm.mcmc.open(tmp_path / "draws2").draws)
     with pytest.raises(CheckpointError, match="draws2: its draws are not those of the run"):
-        run(rng=1, n_draws=50, checkpoint=tmp_path / "state1", path=tmp_path / "draws2")
+        run(rng=1, n_draws=50, store=tmp_path / "state1", path=tmp_path / "draws2")
     np.testing.assert_array_equal(fm.mcmc.open(tmp_path / "draws2").draws, before)
 
 
-def test_a_checkpoint_that_cannot_be_written_costs_no_draws(
+def test_a_state_that_cannot_be_written_costs_no_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = store.write
@@ -213,7 +215,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_draws(
 
     monkeypatch.setattr(store, "write", full)
     with pytest.raises(CheckpointError, match="no space left") as caught:
-        run(checkpoint=tmp_path / "state")
+        run(store=tmp_path / "state")
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     np.testing.assert_array_equal(partial.draws, run().draws)
 
@@ -225,30 +227,30 @@ def test_a_random_target_is_let_through(tmp_path: Path) -> None:
         return formula(x) + noise.normal(size=len(x))
 
     given: dict[str, Any] = {"dim": DIM, "kernel": fm.mcmc.RWM()}
-    run(noisy, checkpoint=tmp_path / "state", **given)
-    assert run(noisy, checkpoint=tmp_path / "state", **given).n_draws == 160
+    run(noisy, store=tmp_path / "state", **given)
+    assert run(noisy, store=tmp_path / "state", **given).n_draws == 160
 
 
 def test_bad_files(tmp_path: Path) -> None:
-    (tmp_path / "noise").write_bytes(b"x" * 99)
+    for name in ("noise", "result"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "noise" / FILE).write_bytes(b"x" * 99)
     with pytest.raises(CheckpointError):
-        run(checkpoint=tmp_path / "noise")
-    run(n_draws=4).save(tmp_path / "result")
+        run(store=tmp_path / "noise")
+    run(n_draws=4).save(tmp_path / "result" / FILE)
     with pytest.raises(CheckpointError, match="it holds a result"):
-        run(checkpoint=tmp_path / "result")
+        run(store=tmp_path / "result")
     with pytest.raises(CheckpointError):
-        run(checkpoint=tmp_path / "no" / "folder" / "state")
+        run(store=tmp_path / "noise" / FILE / "folder")
     # A call that comes to nothing leaves none.
     with pytest.raises(ZeroDivisionError):
-        fm.mcmc.sample(
-            lambda x: 1 / 0, 1, kernel=fm.mcmc.RWM(), rng=0, checkpoint=tmp_path / "vain"
-        )
-    assert not (tmp_path / "vain").exists()
+        run(lambda x: 1 / 0, dim=1, kernel=fm.mcmc.RWM(), store=tmp_path / "vain")
+    assert not (tmp_path / "vain" / FILE).exists()
 
 
 def test_a_builtin_run_that_is_stopped_by_the_clock(tmp_path: Path) -> None:
     given: dict[str, Any] = {"target": builtin_density(), "n_draws": 30_000}
     for _ in range(3):
         with suppress(BudgetExhausted):
-            run(plan=fm.Plan(max_time=0.02), checkpoint=tmp_path / "state", **given)
-    assert_same(run(**given), run(checkpoint=tmp_path / "state", **given))
+            run(plan=fm.Plan(max_time=0.02), store=tmp_path / "state", **given)
+    assert_same(run(**given), run(store=tmp_path / "state", **given))

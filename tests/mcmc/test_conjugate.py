@@ -476,16 +476,16 @@ def test_a_run_that_is_resumed_or_cut_in_parts_gives_the_same_bits(tmp_path: Pat
     kernel = schools(1.0, 20.0)
     settings: dict[str, Any] = {"kernel": kernel, "init": START, "n_warmup": 10, "rng": 6}
     whole = mcmc.sample(None, 10, n_draws=1000, **settings)
-    file = tmp_path / "run.safetensors"
-    mcmc.sample(None, 10, n_draws=400, checkpoint=file, **settings)
-    resumed = mcmc.sample(None, 10, n_draws=1000, checkpoint=file, **settings)
+    kept = fm.Plan(store=tmp_path)
+    mcmc.sample(None, 10, n_draws=400, plan=kept, **settings)
+    resumed = mcmc.sample(None, 10, n_draws=1000, plan=kept, **settings)
     np.testing.assert_array_equal(resumed.draws, whole.draws)
     other = mcmc.Gibbs(
         [*kernel.kernels[:2], ("v", of.NormalVariance("theta", "mu", shape=1.0, scale=21.0))],
         blocks=BLOCKS,
     )
     with pytest.raises(fm.errors.CheckpointError, match="scale"):
-        mcmc.sample(None, 10, n_draws=1000, checkpoint=file, **{**settings, "kernel": other})
+        mcmc.sample(None, 10, n_draws=1000, plan=kept, **{**settings, "kernel": other})
     alone = mcmc.sample(None, 10, n_draws=1000, pool=False, **settings)
     copy = pickle.loads(pickle.dumps(kernel))
     assert copy.kernels == kernel.kernels

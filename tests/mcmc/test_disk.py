@@ -116,7 +116,7 @@ def test_a_run_on_the_disk_meets_often_with_the_same_bits(
 
     given = {"dim": DIM, "kernel": fm.mcmc.RWM(), "n_draws": 400, "thin": 2}
     rule = fm.mcmc.StopWhen(ess=1, rhat=None, every=150)
-    where = {"path": tmp_path / "run", "checkpoint": tmp_path / "state"}
+    where = {"path": tmp_path / "run", "plan": fm.Plan(store=tmp_path / "state")}
     with pytest.raises(LookupError):
         run(breaks, **given, **where, stop=rule)
     calls = -(10**9)

@@ -70,7 +70,7 @@ def test_it_is_resumed_and_extended(whole: fm.mcmc.Chains, tmp_path: Path) -> No
     total = calls
     for share in (0.2, 0.45, 0.8):
         calls, last = 0, int(share * total)
-        keywords: Any = {"checkpoint": tmp_path / f"{share}", "keep_warmup": True}
+        keywords: Any = {"plan": fm.Plan(store=tmp_path / f"{share}"), "keep_warmup": True}
         with pytest.raises(KeyboardInterrupt):
             sample(density, dim=DIM, gradient=True, **keywords)
         calls, last = 0, -1
@@ -212,9 +212,9 @@ def test_a_chain_at_a_mode_of_negligible_mass_moves_to_the_others(tmp_path: Path
     for share in (0.2, 0.6):
         calls, last = 0, int(share * total)
         with pytest.raises(KeyboardInterrupt):
-            apart(interrupted, checkpoint=tmp_path / f"{share}")
+            apart(interrupted, plan=fm.Plan(store=tmp_path / f"{share}"))
         calls, last = 0, -1
-        assert_same(s, apart(interrupted, checkpoint=tmp_path / f"{share}"))
+        assert_same(s, apart(interrupted, plan=fm.Plan(store=tmp_path / f"{share}")))
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,14 @@ def test_a_run_has_one_result(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     given: dict[str, Any] = {"dim": 3, "gradient": True, "check_gradient": False}
     given |= {"n_chains": 8, "n_warmup": 40, "n_draws": 6, "rng": 3, "kernel": kernel}
     reference = M.sample(density, **given)
-    third = calls // 3
+    third, kept = calls // 3, fm.Plan(store=tmp_path)
     for limit in (third, third, 0):
         calls = 0
         if limit:
             with pytest.raises(LookupError, match="stop"):
-                M.sample(density, checkpoint=tmp_path / "state", **given)
+                M.sample(density, plan=kept, **given)
         else:
-            assert_same(reference, M.sample(density, checkpoint=tmp_path / "state", **given))
+            assert_same(reference, M.sample(density, plan=kept, **given))
     # Cut wherever a look at the clock falls.
     monkeypatch.setattr(ChainLoop, "budget", lambda self: Budget(0.0, 1))
     assert_same(whole, run(kernel))

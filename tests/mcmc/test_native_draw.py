@@ -111,9 +111,9 @@ def test_a_native_block_beside_a_conjugate_one(library: Any, tmp_path: Path) -> 
     native = of.native(library.mean, data)
     whole = run(native)
     np.testing.assert_allclose(whole.draws, conjugate.draws, rtol=1e-10)
-    file = tmp_path / "run.safetensors"
-    run(native, 300, checkpoint=file)
-    np.testing.assert_array_equal(run(native, checkpoint=file).draws, whole.draws)
+    kept = fm.Plan(store=tmp_path)
+    run(native, 300, plan=kept)
+    np.testing.assert_array_equal(run(native, plan=kept).draws, whole.draws)
     logs = run(native, transforms={1: "log"})
     np.testing.assert_allclose(logs.draws, whole.draws, rtol=1e-9)
 

@@ -71,7 +71,7 @@ def test_files_of_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return formula(x)
 
     given: dict[str, Any] = {"dim": DIM, "kernel": fm.mcmc.RWM(), "pool": False}
-    where = {"path": path, "checkpoint": tmp_path / "state"}
+    where = {"path": path, "plan": fm.Plan(store=tmp_path / "state")}
     with pytest.raises(LookupError):
         run(breaks, **given, **where)
     part, calls = columns(table(path), 4), -(10**9)

@@ -229,9 +229,9 @@ def test_ctrl_c_in_the_warmup_gives_the_points(keep_warmup: bool, tmp_path: Path
     def chains(**more: Any) -> fm.mcmc.Chains:
         return run(target, dim=2, kernel=RWM(), n_warmup=200, keep_warmup=keep_warmup, **more)
 
-    path = tmp_path / "run"
+    kept = fm.Plan(store=tmp_path)
     with pytest.raises(KeyboardInterrupt) as caught:
-        chains(checkpoint=path)
+        chains(plan=kept)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert partial.draws.shape == (4, 1, 2)
@@ -240,7 +240,7 @@ def test_ctrl_c_in_the_warmup_gives_the_points(keep_warmup: bool, tmp_path: Path
     np.testing.assert_array_equal(
         partial.log_densities, -0.5 * np.sum(partial.draws**2, axis=2), strict=True
     )
-    resumed = chains(checkpoint=path)
+    resumed = chains(plan=kept)
     assert_same(resumed, chains())
     assert (partial.warmup_draws is not None) == keep_warmup
     if keep_warmup:
@@ -418,7 +418,7 @@ def test_workers_of_an_executor() -> None:
         ({"init": fm.distributions.Normal()}, "a law of 1 coordinates given; the draws have 3"),
         ({"progress": 3}, "progress: 3 given"),
         ({"path": 3}, "path: 3 was given"),
-        ({"checkpoint": 3}, "checkpoint: 3 was given"),
+        ({"store": 3}, "store: 3 was given"),
         ({"n_threads": 0}, "n_threads: 0"),
         ({"rng": -1}, "rng: -1"),
         ({"transforms": {"q": "log"}}, "no coordinate 'q'"),

@@ -33,6 +33,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 LAW = fm.distributions.Normal([0.0, 0.0], 4.0)
 
 
+#: In a store of one process alone, chains that adapt together keep their state.
+ONE = ThreadPoolExecutor(1)
+
+
 def run(target: Any = targets.bowl, **given: Any) -> Any:
     settings: dict[str, Any] = {"n_chains": 5, "n_draws": 60, "kernel": "nuts", "rng": 3}
     gradient = () if isinstance(target, fm.targets.LogDensity) else (2, targets.slope)
@@ -68,7 +72,7 @@ def test_a_store_is_filled_by_any_process(tmp_path: Path, threads: Any) -> None:
     whole = run(keep_warmup=True)
     assert whole.settings["n_warmup"] < 1000  # all chains decide where the warm-up ends
     how = {"keep_warmup": True}
-    given = {**how, "plan": fm.Plan(store=tmp_path)}
+    given = {**how, "plan": fm.Plan(executor=ONE, store=tmp_path)}
     check(run(**given), whole)
     first = files(tmp_path)
     assert len(first) > 5 * 5
@@ -135,7 +139,7 @@ def test_kernels(kernel: Any, more: dict[str, Any], threads: Any, tmp_path: Path
         return fm.mcmc.sample(targets.bowl, 2, **settings)
 
     whole = call()
-    check(call(plan=fm.Plan(store=tmp_path / "here")), whole)
+    check(call(plan=fm.Plan(executor=ONE, store=tmp_path / "here")), whole)
     check(call(plan=fm.Plan(executor=threads, store=tmp_path / "there")), whole)
     names = {"here": files(tmp_path / "here"), "there": files(tmp_path / "there")}
     assert names["here"].keys() == names["there"].keys()
@@ -148,7 +152,7 @@ def test_targets_in_other_spaces(tmp_path: Path, threads: Any) -> None:
     gamma = fm.distributions.Gamma([3.0, 2.0])
     given: dict[str, Any] = {"transforms": "auto", "rng": 1, "n_draws": 50, "n_warmup": 100}
     whole = fm.mcmc.sample(gamma, **given)
-    check(fm.mcmc.sample(gamma, **given, plan=fm.Plan(store=tmp_path)), whole)
+    check(fm.mcmc.sample(gamma, **given, plan=fm.Plan(executor=ONE, store=tmp_path)), whole)
     for path in sorted(tmp_path.iterdir())[5:]:
         path.unlink()
     check(fm.mcmc.sample(gamma, **given, plan=fm.Plan(executor=threads, store=tmp_path)), whole)
@@ -159,7 +163,7 @@ def test_many_chains_are_in_few_blocks(tmp_path: Path) -> None:
     law = fm.distributions.Normal(np.zeros(2))
     given: dict[str, Any] = {"n_chains": 130, "n_warmup": 10, "n_draws": 20, "rng": 5}
     whole = fm.mcmc.sample(law, **given)
-    check(fm.mcmc.sample(law, **given, plan=fm.Plan(store=tmp_path)), whole)
+    check(fm.mcmc.sample(law, **given, plan=fm.Plan(executor=ONE, store=tmp_path)), whole)
     starts = {name.split("-")[-1] for name in files(tmp_path)}
     assert len(starts) == 44 + 2  # blocks of three chains, the starts, and the result
 
@@ -167,7 +171,7 @@ def test_many_chains_are_in_few_blocks(tmp_path: Path) -> None:
 def test_the_result_can_be_continued(tmp_path: Path) -> None:
     law = fm.distributions.Normal([0.0, 1.0])
     whole = fm.mcmc.sample(law, rng=1, n_draws=200)
-    kept = fm.mcmc.sample(law, rng=1, n_draws=200, plan=fm.Plan(store=tmp_path))
+    kept = fm.mcmc.sample(law, rng=1, n_draws=200, plan=fm.Plan(executor=ONE, store=tmp_path))
     check(fm.mcmc.extend(kept, 50), fm.mcmc.extend(whole, 50))
 
 
@@ -178,8 +182,9 @@ def test_ctrl_c_keeps_the_finished_sections(tmp_path: Path) -> None:
         if done > 0.95 * total:  # of a warm-up of 1000 transitions, which ends early
             raise KeyboardInterrupt
 
-    for executor in (None, ThreadPoolExecutor(2)):
-        store = tmp_path / str(executor is None)
+    for n_workers in (2, 4):
+        executor = ThreadPoolExecutor(n_workers)
+        store = tmp_path / str(n_workers)
         given = {"rng": 1, "keep_warmup": True}
         with pytest.raises(KeyboardInterrupt) as caught:
             run(slower, **given, plan=fm.Plan(executor=executor, store=store, progress=stops))
@@ -196,8 +201,7 @@ def test_ctrl_c_keeps_the_finished_sections(tmp_path: Path) -> None:
         left = files(store)
         assert_same(run(slower, **given, plan=fm.Plan(store=store)), whole)
         assert {name: at for name, at in files(store).items() if name in left} == left
-        if executor is not None:
-            executor.shutdown()
+        executor.shutdown()
 
 
 def slow(x: Any) -> Any:
@@ -216,11 +220,7 @@ def slower(x: Any) -> Any:
     [
         ({"part": (0, 2)}, "part: given for chains that wait for each other"),
         ({"first_chain": 3}, "first_chain: given for chains that wait for each other"),
-        ({"checkpoint": "x.safetensors"}, "checkpoint: given with store="),
-        ({"path": "x"}, "path: given with store="),
-        ({"max_time": 3.0}, "max_time: given with store="),
-        ({"rng": None}, "store: given without rng="),
-        ({"kernel": fm.mcmc.ChEES()}, "store: given with ChEES"),
+        ({"rng": None, "executor": ONE}, "store: given without rng="),
         ({"n_chains": 0}, "n_chains: 0"),
     ],
 )
@@ -228,6 +228,29 @@ def test_refused(more: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=words):
         run(**planned(**{"store": tmp_path / "x", **more}))
     assert not (tmp_path / "x").exists()
+
+
+def test_a_store_with_sections_refuses_what_has_none(tmp_path: Path) -> None:
+    run(plan=fm.Plan(executor=ONE, store=tmp_path), n_draws=20)
+    for more, words in (
+        ({"path": tmp_path / "draws"}, "path: given for a store with sections"),
+        ({"max_time": 3.0}, "max_time: given for a store with sections"),
+        ({"kernel": fm.mcmc.ChEES()}, "of ChEES wait for each other"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            run(**planned(store=tmp_path, **more))
+
+
+def test_a_store_of_one_process_has_a_state(tmp_path: Path) -> None:
+    for how in ({}, {"kernel": fm.mcmc.ChEES()}, {"path": tmp_path / "draws"}, {"pool": False}):
+        store = tmp_path / str(len(list(tmp_path.iterdir())))
+        run(**how, n_draws=20, plan=fm.Plan(store=store))
+        assert [path.name for path in store.iterdir()] == ["state.safetensors"]
+        # It ends as it has begun, whatever its executor.
+        assert_same(
+            run(**how, plan=fm.Plan(executor=ONE, store=store)), run(**{**how, "path": None})
+        )
+        assert [path.name for path in store.iterdir()] == ["state.safetensors"]
 
 
 def test_a_kernel_in_python_is_refused(tmp_path: Path) -> None:
@@ -239,13 +262,13 @@ def test_a_kernel_in_python_is_refused(tmp_path: Path) -> None:
             return state, False
 
     with pytest.raises(ArgumentError, match="a part written in Python"):
-        run(kernel=Stays(), plan=fm.Plan(store=tmp_path))
+        run(kernel=Stays(), plan=fm.Plan(executor=ONE, store=tmp_path))
 
 
 def test_files_of_other_calls_and_damaged_ones(tmp_path: Path) -> None:
     law = fm.distributions.Normal([0.0, 1.0])
     given: dict[str, Any] = {"n_warmup": 50, "n_draws": 40, "rng": 1}
-    given["plan"] = fm.Plan(store=tmp_path)
+    given["plan"] = fm.Plan(executor=ONE, store=tmp_path)
     fm.mcmc.sample(law, **given)
     for other in ({"rng": 2}, {"n_draws": 41}, {"kernel": "mala"}):
         with pytest.raises(CheckpointError, match="belongs to another call"):
@@ -269,7 +292,7 @@ def test_files_of_other_calls_and_damaged_ones(tmp_path: Path) -> None:
 
 
 def test_a_store_with_one_section_alone(tmp_path: Path) -> None:
-    run(plan=fm.Plan(store=tmp_path), n_draws=20)
+    run(plan=fm.Plan(executor=ONE, store=tmp_path), n_draws=20)
     for path in sorted(tmp_path.iterdir())[1:]:
         path.unlink()
     with pytest.raises(CheckpointError, match="an unfinished call"):
@@ -285,7 +308,7 @@ DRIVER = """
 
     if __name__ == "__main__":
         if sys.argv[1] == "here":
-            test.run(test.slow, plan=fm.Plan(store=sys.argv[2]))
+            test.run(test.slow, plan=fm.Plan(executor=test.ONE, store=sys.argv[2]))
         else:
             with ProcessPoolExecutor(2, get_context("spawn")) as pool:
                 test.run(test.slow, plan=fm.Plan(executor=pool, store=sys.argv[2]))
@@ -328,7 +351,9 @@ def test_calls_that_are_killed_again_and_again(where: str, tmp_path: Path) -> No
 
 def test_two_calls_at_the_same_time_do_no_harm(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as calls:
-        both = [calls.submit(run, slow, plan=fm.Plan(store=tmp_path)) for _ in range(2)]
+        both = [
+            calls.submit(run, slow, plan=fm.Plan(executor=ONE, store=tmp_path)) for _ in range(2)
+        ]
         made = [one.result() for one in both]
     whole = run(slow)
     for one in (*made, fm.merge(tmp_path)):

@@ -16,7 +16,7 @@ import nested_targets as targets
 import numpy as np
 import pytest
 from mcmc_help import assert_same
-from plans import by_units
+from plans import by_units, planned
 
 import fermiac as fm
 from fermiac.errors import ConvergenceWarning, FermiacWarning
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 def run(target: Any = targets.bowl, **given: Any) -> Any:
     settings: dict[str, Any] = {"n_chains": 6, "n_draws": 60, "kernel": "nuts", "rng": 3}
     gradient = () if isinstance(target, fm.targets.LogDensity) else (2, targets.slope)
-    return fm.mcmc.sample(target, *gradient, **{**settings, **given})
+    return fm.mcmc.sample(target, *gradient, **planned(**{**settings, **given}))
 
 
 def check(a: Any, b: Any) -> None:
@@ -163,14 +163,15 @@ def test_runs_that_are_resumed(
     whole = run(slow, **given)
     n_warmup = whole.settings["n_warmup"]
     for at in (0.1, 0.97):  # of a warm-up of 1000 transitions, which ends early
-        path = tmp_path / f"{at}.safetensors"
+        # With a folder of draws the store has the state of all chains.
+        kept = {"store": tmp_path / f"{at}", "path": tmp_path / f"{at}-draws"}
 
         def stops(done: int, total: int, at: float = at) -> None:
             if done > at * total:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt) as caught:
-            run(slow, **given, checkpoint=path, plan=fm.Plan(executor=threads, progress=stops))
+            run(slow, **given, **kept, plan=fm.Plan(executor=threads, progress=stops))
         partial = caught.value.partial_result  # type: ignore[attr-defined]
         assert partial.status == "interrupted"
         n = partial.draws.shape[1]
@@ -182,7 +183,7 @@ def test_runs_that_are_resumed(
             assert 0 < made < n_warmup
             assert np.array_equal(partial.warmup_draws, whole.warmup_draws[:, :made])
         # On other workers, and here.
-        again = run(slow, **given, checkpoint=path, plan=threads if at > 0.5 else None)
+        again = run(slow, **given, **kept, plan=threads if at > 0.5 else None)
         assert_same(again, whole)
         assert np.array_equal(again.warmup_draws, whole.warmup_draws)
         assert again.adaptation["step_sizes"] == whole.adaptation["step_sizes"]
@@ -194,7 +195,7 @@ def test_a_resumed_run_some_of_whose_chains_are_at_the_end(
     monkeypatch.setattr(sections.SectionsOnWorkers, "_length", lambda *_: 2**62)
     given = {"n_chains": 3, "n_warmup": 100, "n_draws": 60}
     whole = run(slow, **given)
-    path = tmp_path / "run.safetensors"
+    kept = {"store": tmp_path / "state", "path": tmp_path / "draws"}
 
     def stops(done: int, total: int) -> None:
         if done > total - 3 * 60:
@@ -203,7 +204,7 @@ def test_a_resumed_run_some_of_whose_chains_are_at_the_end(
     with ThreadPoolExecutor(1) as pool:
         one = fm.executor.Sharded(pool, rows=1)
         with pytest.raises(KeyboardInterrupt):
-            run(slow, **given, checkpoint=path, plan=fm.Plan(executor=one, progress=stops))
+            run(slow, **given, **kept, plan=fm.Plan(executor=one, progress=stops))
         ends: list[list[int]] = []
         to_goal = sections.SectionsOnWorkers._to_goal
 
@@ -212,7 +213,7 @@ def test_a_resumed_run_some_of_whose_chains_are_at_the_end(
             return to_goal(self, sampler, goal, record)
 
         monkeypatch.setattr(sections.SectionsOnWorkers, "_to_goal", watched)
-        again = run(slow, **given, checkpoint=path, plan=one)
+        again = run(slow, **given, **kept, plan=one)
     assert 0 in ends[0]
     assert max(ends[0]) > 0
     assert_same(again, whole)

@@ -108,13 +108,13 @@ def test_the_pilot_does_not_depend_on_the_number_of_chains_and_threads() -> None
     assert runs[0].n_evals == runs[1].n_evals
 
 
-def test_a_run_continues_from_its_checkpoint_and_is_extended(tmp_path: Path) -> None:
+def test_a_run_continues_from_its_store_and_is_extended(tmp_path: Path) -> None:
     target = mixture(two(3), np.array([0.5, 0.5]))
     options: dict[str, Any] = {"kernel": fm.mcmc.Tempered(), "n_warmup": 50, "rng": 4}
     whole = fm.mcmc.sample(target, **options, n_draws=60)
-    path = tmp_path / "run.fermiac"
-    fm.mcmc.sample(target, **options, n_draws=20, checkpoint=path)
-    again = fm.mcmc.sample(target, **options, n_draws=60, checkpoint=path)
+    kept = fm.Plan(store=tmp_path)
+    fm.mcmc.sample(target, **options, n_draws=20, plan=kept)
+    again = fm.mcmc.sample(target, **options, n_draws=60, plan=kept)
     np.testing.assert_array_equal(again.draws, whole.draws)
     longer = fm.mcmc.extend(fm.mcmc.sample(target, **options, n_draws=20), 40)
     np.testing.assert_array_equal(longer.draws, whole.draws)

@@ -57,7 +57,7 @@ def test_a_store_has_the_draws_of_the_folder(
 
 
 def test_the_store_of_a_run_that_goes_on(tmp_path: Path) -> None:
-    path, checkpoint = tmp_path / "run.zarr", tmp_path / "state"
+    path, kept = tmp_path / "run.zarr", fm.Plan(store=tmp_path / "state")
     calls = 0
 
     def breaks(x: Array) -> Array:
@@ -68,7 +68,7 @@ def test_the_store_of_a_run_that_goes_on(tmp_path: Path) -> None:
         return formula(x)
 
     given = {"dim": DIM, "kernel": fm.mcmc.RWM(), "pool": False}
-    where = {"path": path, "checkpoint": checkpoint}
+    where = {"path": path, "plan": kept}
     with pytest.raises(LookupError):
         run(breaks, **given, **where)
     part = read(path, "posterior", "x")

@@ -77,11 +77,9 @@ def test_a_run_that_was_killed_goes_on(run: Any, tmp_path: Any) -> None:
             raise Killed
         return with_tau(mu, tau, theta, y)
 
-    kept = {"plan": fm.Plan(store=tmp_path, every=1e-6)}
-    if run is mcmc:
-        kept = {"checkpoint": fm.Checkpoint(tmp_path / "run", every=1e-6)}
+    kept = fm.Plan(store=tmp_path, every=1e-6)
     with pytest.raises(Killed):
-        run(dying, **kept)
-    resumed = run(with_tau, **kept)
+        run(dying, plan=kept)
+    resumed = run(with_tau, plan=kept)
     np.testing.assert_array_equal(resumed.draws, whole.draws)
     assert resumed.names == whole.names

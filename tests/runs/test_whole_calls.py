@@ -262,8 +262,8 @@ def test_workers_shards_parts_and_stores(
         if done > 0.6 * total:
             raise KeyboardInterrupt
 
-    # A walk of one process and no part would keep its state.
-    part = (0, 1) if call is walkers else None
+    # Walkers and chains of one process and no part would keep their state.
+    part = (0, 1) if call in (walkers, chains) else None
     with pytest.raises(KeyboardInterrupt):
         call(plan=fm.Plan(store=tmp_path, part=part, progress=stop))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

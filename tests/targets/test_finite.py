@@ -114,10 +114,10 @@ def test_all_evaluations_are_counted():
 
 def test_a_resumed_run_counts_all_evaluations(tmp_path):
     whole = _run()
-    path = tmp_path / "run"
+    kept = fm.Plan(store=tmp_path)
     with pytest.warns(fm.errors.ConvergenceWarning):
-        _run(checkpoint=path, n_draws=30)
-    resumed = _run(checkpoint=path)
+        _run(plan=kept, n_draws=30)
+    resumed = _run(plan=kept)
     np.testing.assert_array_equal(resumed.draws, whole.draws)
     starts = 3  # at which a resumable run keeps values
     assert resumed.n_evals == whole.n_evals + starts

@@ -52,6 +52,7 @@ from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.executor import takes_points
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.parts import keeps_state
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac.distributions import Law
-    from fermiac.runs.checkpoint import Checkpoint
     from fermiac.targets.transformed_density import Spec
 
 __all__ = ["sample"]
@@ -105,7 +105,6 @@ def sample(
     check_gradient: bool | None = None,
     check: bool = True,
     path: str | PathLike[str] | None = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     rng: RngLike = None,
     first_chain: int | None = None,
     plan: PlanLike | None = None,
@@ -211,10 +210,6 @@ def sample(
         ``posterior/x`` lazily, in sections of a chain, also during the run. In a folder whose name
         ends in ``.parquet`` each section of a chain is also a file of Parquet, by pyarrow, with the
         columns ``chain``, ``draw``, the coordinates and ``lp``; it takes twice the space.
-    checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the state of all chains, and the draws unless they are under `path`. The
-        same call resumes a run that was killed, with the same bits; with a larger `n_draws` it
-        extends a finished run. `init` and `check_gradient` are used only at the first start.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     first_chain : int, optional
@@ -225,14 +220,16 @@ def sample(
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``,
         ``max_time``); see `fermiac.Plan`. ``part``: with ``pool=False``: (i, n) makes the chains of
         part i of n, counted from 0, for independent jobs. `fermiac.merge` of the parts has the
-        draws of the whole call. ``store``: a folder from which the same call resumes, with the same
-        bits. It needs `rng`. With ``pool=False`` each process writes its finished chains to the
-        folder. Chains that adapt together, and ensembles, are written in sections: each process
-        writes the sections that it runs. A section ends at the next barrier of the warm-up, or
-        after at most a thirty-second of the transitions of a chain. What is already in the folder
-        is not made again. `fermiac.merge` of the folder has the result once the call is finished.
-        Chains that adapt together cannot be combined with `part`, `checkpoint`, `path` or
-        `max_time`.
+        draws of the whole call. ``store``: a folder for the state of all chains, and
+        the draws unless they are under `path`. The same call resumes a run that was killed, with
+        the same bits; with a larger `n_draws` it extends a finished run. `init` and
+        `check_gradient` are used only at the first start. With an executor or a part the folder has
+        files of finished chains, or, for chains that adapt together and ensembles, of sections,
+        which end at the next barrier of the warm-up, or after at most a thirty-second of the
+        transitions of a chain. These need `rng`. Each process writes what it makes, and what is in
+        the folder is not made again. `fermiac.merge` of the folder has the result once the call is
+        finished. Chains that adapt together cannot be combined with `part`. With `path` or
+        `max_time` and for `ChEES` the folder has the state in any case.
 
     Returns
     -------
@@ -248,8 +245,7 @@ def sample(
         If the target returns a wrong shape or +inf, if all random starts have zero density, or if
         the gradient does not agree with the log-density.
     CheckpointError
-        If the checkpoint or a file of the store is damaged, belongs to another run, or cannot be
-        written.
+        If a file in the store is damaged, belongs to another run, or cannot be written.
     BudgetExhausted
         If `max_time` ends before the first draw.
     WorkerError
@@ -357,9 +353,11 @@ def sample(
         )
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     given["max_time"] = where.max_time
+    has_no_units = path is not None or where.max_time is not None or kernel._adapts_together
+    whole_run = first_chain is None and keeps_state(where, always=has_no_units)
     cut = not (first_chain is None and where.part is None and where.store is None)
-    in_sections = where.store is not None and not are_apart(given)
-    if not in_sections and (cut or takes_whole(where.executor, given)):
+    in_sections = where.store is not None and not whole_run and not are_apart(given)
+    if not (in_sections or whole_run) and (cut or takes_whole(where.executor, given)):
         return sample_chains(
             sample,
             log_density,
@@ -370,7 +368,7 @@ def sample(
         )
     start = time.perf_counter()
     shared = key = None
-    if where.store is not None:
+    if in_sections and where.store is not None:
         key = key_of(rng)
         others = {"first_chain": first_chain, "part": where.part}
         shared = store_of_sections(where.store, given, log_density, rng=rng, key=key, others=others)
@@ -435,7 +433,7 @@ def sample(
         space = model if transforms is None else transformed(target, transforms, names=named)
         if kernel.needs_volume and space is not None:
             _require_volume(kernel, space, False)
-        kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+        kept = RunCheckpoint.of(where, KIND) if whole_run else None
         job = Job(
             target=space if isinstance(space, TransformedDensity) else target,
             kernel=kernel,

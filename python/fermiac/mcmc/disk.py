@@ -59,7 +59,7 @@ class Folder:
         if self.resumed:
             if read_index(self.path).get("origin") != origin:
                 raise CheckpointError(
-                    f"{self.path}: its draws are not those of the run that the checkpoint belongs "
+                    f"{self.path}: its draws are not those of the run that the state belongs "
                     "to; give the path= of that run"
                 )
             return
@@ -67,7 +67,7 @@ class Folder:
         if given.exists() and (not given.is_dir() or any(given.iterdir())):
             raise ArgumentError(
                 f"path: {given} is there and not an empty folder; give another path, or remove "
-                "it; a run is resumed from its checkpoint="
+                "it; a run is resumed from its store"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)

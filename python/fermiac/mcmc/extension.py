@@ -65,7 +65,7 @@ def extend(
     ArgumentError
         If the sample does not have its target or its state, because it was loaded from a file, cut
         or reweighted, or its run was interrupted. To extend a run in another process, give
-        ``checkpoint=`` and repeat the call with a larger ``n_draws``.
+        its plan a store and repeat the call with a larger ``n_draws``.
     KeyboardInterrupt
         On Ctrl-C, with the draws so far as its ``partial_result``.
 
@@ -113,7 +113,7 @@ def _going_on(chains: Any) -> tuple[Job, Any]:
             "of the run are lost in files, in cut or interrupted runs, and in a pickle if the "
             "target cannot be pickled; give the target again: fermiac.mcmc.sample with the same "
             "arguments, rng=chains.seed and a larger n_draws repeats the draws and goes on (and "
-            "goes on from the end if both calls have the same checkpoint=)"
+            "goes on from the end if both calls have the same store)"
         )
     return job, state
 

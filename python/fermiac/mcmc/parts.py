@@ -38,7 +38,7 @@ OF_CALL = (
     "log_density", "rng", "first_chain", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all chains together.
-_TOGETHER = ("stop", "max_time", "path", "checkpoint")
+_TOGETHER = ("stop", "max_time", "path")
 
 
 def takes_whole(executor: ExecutorLike | None, given: Mapping[str, Any]) -> bool:
@@ -56,7 +56,7 @@ def _obstacle(given: Mapping[str, Any]) -> str | None:
     if given["pool"] is not False:
         return (
             "pool: chains that adapt to pooled draws cannot be made separately; give pool=False, "
-            "or store= or checkpoint= alone, with which a call of all chains resumes"
+            "or store= alone, with which a call of all chains resumes"
         )
     if given["kernel"]._n_points(2) > 1:
         return f"kernel: {type(given['kernel']).__name__} moves all chains together"

@@ -48,7 +48,7 @@ class PythonKernel(Kernel):
 
     Every chain has its own shallow copy of the object, so `init` may store the target in it. When
     another block has moved, `init` is called again before the next step. The log-densities of the
-    draws are not known, and evaluations are not counted. A checkpoint does not keep the states:
+    draws are not known, and evaluations are not counted. A store does not keep the states:
     `init` is called again when the run is resumed.
 
     Parameters

@@ -172,12 +172,11 @@ def store_of_sections(
                 "and with executor= many workers make its chains"
             )
     for name, why in (
-        ("checkpoint", "the folder resumes a run as well; leave one out"),
-        ("path", "the folder has all draws; leave one out"),
-        ("max_time", "sections of chains go to their ends; use stop="),
+        ("path", "which have all draws; leave it out, or take another store"),
+        ("max_time", "which go to their ends; use stop=, or take another store"),
     ):
         if given[name] is not None:
-            raise ArgumentError(f"{name}: given with store=; {why}")
+            raise ArgumentError(f"{name}: given for a store with sections of chains, {why}")
     settings = {name: value for name, value in given.items() if name not in _FREE}
     store = store_of(folder, rng, lambda: identity_of_call("mcmc.sample", settings, key, target), 1)
     assert store is not None
@@ -189,13 +188,13 @@ def check_kernel(kernel: Kernel) -> None:
     name = type(kernel).__name__
     if kernel._adapts_together:
         raise ArgumentError(
-            f"store: given with {name}, whose chains wait for each other after each transition of "
-            "the warm-up; give checkpoint=, or another kernel"
+            f"store: it holds finished chains, but those of {name} wait for each other after each "
+            "transition of the warm-up; take another folder"
         )
     if not kernel._is_movable:
         raise ArgumentError(
-            f"store: given with {name}, which has a part written in Python, whose state is not "
-            "known here; give pool=False, or another kernel"
+            f"store: given with an executor and {name}, which has a part written in Python, whose "
+            "state is not known here; leave the executor out, or give pool=False"
         )
 
 

@@ -99,13 +99,14 @@ class Checkpoint:
     Examples
     --------
     >>> import os, tempfile
-    >>> import fermiac as fm
-    >>> law = fm.distributions.Normal()
+    >>> import numpy as np, fermiac as fm
+    >>> model = fm.score.ScoreModel(lambda y, s: y / (1 + s[:, None] ** 2), prediction="x0")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     kept = fm.Checkpoint(os.path.join(folder, "run.safetensors"), every=10.0)
-    ...     first = fm.mcmc.sample(law, n_draws=500, rng=0, checkpoint=kept)
-    ...     again = fm.mcmc.sample(law, n_draws=500, rng=0, checkpoint=kept)
-    >>> bool((first.draws == again.draws).all())
+    ...     given = {"rng": 0, "checkpoint": kept}
+    ...     first = fm.score.integrate(model, np.ones((3, 2)), [2.0, 1.0, 0.5], **given)
+    ...     again = fm.score.integrate(model, np.ones((3, 2)), [2.0, 1.0, 0.5], **given)
+    >>> bool((first == again).all())
     True
     """
 

@@ -69,18 +69,19 @@ def is_default(value: Any, default: Any) -> bool:
     return value is default or (isinstance(value, bool | int) and value == default)
 
 
-def keeps_state(plan: Plan) -> bool:
+def keeps_state(plan: Plan, always: bool = False) -> bool:
     """Return whether a call keeps its state in its store, and not finished units.
 
-    A call in one process keeps its state, from which it also goes on to a larger size, unless the
-    store has units already. A call that has begun so ends so, whatever its executor.
+    A call in one process keeps its state, from which it also goes on to a larger size. So does,
+    with `always`, a call that has no units. A call ends in the form in which it has begun, whatever
+    its executor.
     """
     if plan.store is None or plan.part is not None:
         return False
-    folder = Path(plan.store)
-    if (folder / f"{STATE}{SUFFIX}").exists():
+    there = {path.name for path in Path(plan.store).glob(f"*{SUFFIX}")}
+    if f"{STATE}{SUFFIX}" in there:
         return True
-    return plan.executor is None and not any(folder.glob(f"*-of-*{SUFFIX}"))
+    return (always or plan.executor is None) and not there - {f"{VALUES}{SUFFIX}"}
 
 
 class Store:
