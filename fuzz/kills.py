@@ -263,15 +263,16 @@ def _level(at: int, n: int, stream: Any) -> Any:
 def _gibbs(kept: Any, folder: Path) -> Any:
     return fm.score.langevin_gibbs(
         _Slow(), n_chains=8, n_draws=10, n_warmup=5, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
-        rng=7, checkpoint=kept, plan=fm.Plan(progress=False),
+        rng=7, plan=_plan(kept, folder),
     )  # fmt: skip
 
 
 def _levels_kept(kept: Any, folder: Path) -> Any:
-    made = fm.score.langevin_gibbs(
-        _Slow(), n_chains=40, n_draws=4, n_warmup=2, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
-        rng=7, plan=fm.Plan(store=folder / "store" if kept else None, progress=False),
-    )  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        made = fm.score.langevin_gibbs(
+            _Slow(), n_chains=40, n_draws=4, n_warmup=2, levels=[2.0, 1.0, 0.5], n_skip=2,
+            n_denoise=4, rng=7, plan=_plan(kept, folder, pool),
+        )  # fmt: skip
     return made.draws, made.stats  # chains from a store have no state
 
 
@@ -324,8 +325,7 @@ def _training(kept: Any, folder: Path) -> Any:
         batch_size=16,
         width=8,
         rng=9,
-        checkpoint=kept,
-        plan=fm.Plan(progress=False),
+        plan=_plan(kept, folder),
     )
     state = made.network.module.state_dict()
     return [made.training.losses, {name: value.numpy() for name, value in state.items()}]

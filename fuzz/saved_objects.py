@@ -488,7 +488,8 @@ def _optimise_run(path: Path, n: int) -> Any:
 
 @_run("checkpoint of langevin_gibbs")
 def _gibbs_run(path: Path, n: int) -> Any:
-    return _gibbs(4 * n, checkpoint=path)
+    with _stored(path, "state") as plan:
+        return _gibbs(4 * n, plan=plan)
 
 
 @_run("checkpoint of integrate")
@@ -565,7 +566,8 @@ if find_spec("torch") is not None:
 
     @_run("checkpoint of train_score", 0.02)
     def _train_run(path: Path, n: int) -> Any:
-        return _trained(4, checkpoint=path)
+        with _stored(path, "state") as plan:
+            return _trained(4, plan=plan)
 
     def _scores(path: Path) -> Any:
         return fm.score.load_score(path).denoise(np.zeros((2, 2)), 1.0)

@@ -263,7 +263,7 @@ def test_workers_shards_parts_and_stores(
             raise KeyboardInterrupt
 
     # Walkers and chains of one process and no part would keep their state.
-    part = (0, 1) if call in (walkers, chains) else None
+    part = (0, 1) if call in (walkers, chains, levels) else None
     with pytest.raises(KeyboardInterrupt):
         call(plan=fm.Plan(store=tmp_path, part=part, progress=stop))
     there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

@@ -75,12 +75,10 @@ def test_a_stop_hands_out_the_flow_and_a_file_resumes_it(tmp_path: Any) -> None:
 
     whole = fm.score.train_flow(x0, x1, **options)
     with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.train_flow(
-            x0, x1, plan=fm.Plan(progress=stop), checkpoint=tmp_path / "run", **options
-        )
+        fm.score.train_flow(x0, x1, plan=fm.Plan(progress=stop, store=tmp_path), **options)
     part = caught.value.partial_result  # type: ignore[attr-defined]
     assert 0 < len(part.losses) < 40
-    resumed = fm.score.train_flow(x0, x1, checkpoint=tmp_path / "run", **options)
+    resumed = fm.score.train_flow(x0, x1, plan=fm.Plan(store=tmp_path), **options)
     np.testing.assert_array_equal(resumed.losses, whole.losses)
 
 

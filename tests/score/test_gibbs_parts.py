@@ -101,8 +101,7 @@ def test_merged_chains_are_judged() -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"part": (0, 2), "checkpoint": "x"}, "checkpoint: given with part= or store="),
-        ({"store": "x", "rng": None}, "store: given without rng="),
+        ({"part": (0, 2), "store": "x", "rng": None}, "store: given without rng="),
         ({"part": (0, 2), "executor": 3}, "executor: 3 given"),
         ({"first_chain": -1}, "first_chain"),
         ({"part": 2}, "part: 2 given"),

@@ -30,18 +30,18 @@ pytestmark = [
 
 def test_runs_that_were_killed_go_on_with_the_same_bits(tmp_path):
     whole = langevin_gibbs(EXACT, **(HOW | {"n_draws": 12}))
-    path = tmp_path / "run"
-    langevin_gibbs(EXACT, **(HOW | {"n_draws": 5}), checkpoint=path)
+    kept = fm.Plan(store=tmp_path / "run")
+    langevin_gibbs(EXACT, **(HOW | {"n_draws": 5}), plan=kept)
     longer = HOW | {"n_draws": 12, "rng": None}
-    same(langevin_gibbs(EXACT, **longer, checkpoint=path), whole)
-    same(langevin_gibbs(EXACT, **longer, checkpoint=path), whole)
+    same(langevin_gibbs(EXACT, **longer, plan=kept), whole)
+    same(langevin_gibbs(EXACT, **longer, plan=kept), whole)
     with pytest.raises(CheckpointError, match="more than the 3"):
-        langevin_gibbs(EXACT, **(longer | {"n_draws": 3}), checkpoint=path)
+        langevin_gibbs(EXACT, **(longer | {"n_draws": 3}), plan=kept)
     with pytest.raises(CheckpointError, match="its n_skip is 3"):
-        langevin_gibbs(EXACT, **(longer | {"n_skip": 4}), checkpoint=path)
+        langevin_gibbs(EXACT, **(longer | {"n_skip": 4}), plan=kept)
     other = fm.score.GaussianMixture([0.5, 0.5], *PARTS[1:])
     with pytest.raises(CheckpointError, match="other numbers"):
-        langevin_gibbs(other, **longer, checkpoint=path)
+        langevin_gibbs(other, **longer, plan=kept)
 
 
 def test_an_interrupt_leaves_whole_windows(tmp_path):
@@ -53,23 +53,23 @@ def test_an_interrupt_leaves_whole_windows(tmp_path):
                 raise KeyboardInterrupt
             return super()._denoise(y, sigma)
 
-    path = tmp_path / "run"
+    kept = fm.Plan(store=tmp_path / "run")
     with pytest.raises(KeyboardInterrupt) as caught:
-        langevin_gibbs(Stops(*PARTS), **how, checkpoint=path)
+        langevin_gibbs(Stops(*PARTS), **how, plan=kept)
     partial = caught.value.partial_result
     n = partial.draws.shape[1]
     assert partial.status == "interrupted"
     assert 0 < n < 400
     whole = langevin_gibbs(PLAIN, **(HOW | {"n_draws": n + 3}))
     np.testing.assert_array_equal(partial.draws, whole.draws[:, :n])
-    same(langevin_gibbs(PLAIN, **(HOW | {"n_draws": n + 3}), checkpoint=path), whole)
+    same(langevin_gibbs(PLAIN, **(HOW | {"n_draws": n + 3}), plan=kept), whole)
     # Before there is a window nothing is left.
     early = Stops(*PARTS)
     early.n_rows = 70 * 190
     with pytest.raises(KeyboardInterrupt) as caught:
-        langevin_gibbs(early, **how, checkpoint=tmp_path / "early")
+        langevin_gibbs(early, **how, plan=fm.Plan(store=tmp_path / "early"))
     assert caught.value.partial_result is None
-    assert not (tmp_path / "early").exists()
+    assert not (tmp_path / "early" / "state.safetensors").exists()
 
 
 def test_handles_and_executors():

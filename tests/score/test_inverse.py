@@ -137,7 +137,7 @@ def test_forms_of_a_linear_observation() -> None:
     np.testing.assert_array_equal(o._observed(np.arange(4.0).reshape(2, 2)), [0.0, 3.0])
 
 
-def test_bits_and_checkpoints(tmp_path: Any) -> None:
+def test_bits_and_stores(tmp_path: Any) -> None:
     def run(**options: Any) -> Any:
         return given(MODEL, SEEN, [1.0], fm.score.DAPS(2), n=3000, n_steps=12, **options)
 
@@ -148,11 +148,13 @@ def test_bits_and_checkpoints(tmp_path: Any) -> None:
     whole = run(plan=fm.Plan(n_threads=1))
     np.testing.assert_array_equal(run(plan=fm.Plan(n_threads=3)).draws, whole.draws)
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(plan=fm.Plan(progress=stop), checkpoint=tmp_path / "run")
+        run(plan=fm.Plan(progress=stop, store=tmp_path))
     assert caught.value.partial_result.draws.shape == (3000, 2)  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(run(checkpoint=tmp_path / "run").draws, whole.draws)
+    np.testing.assert_array_equal(run(plan=fm.Plan(store=tmp_path)).draws, whole.draws)
     with pytest.raises(fm.errors.CheckpointError, match="observed"):
-        given(MODEL, SEEN, [2.0], fm.score.DAPS(2), n=3000, n_steps=12, checkpoint=tmp_path / "run")
+        given(
+            MODEL, SEEN, [2.0], fm.score.DAPS(2), n=3000, n_steps=12, plan=fm.Plan(store=tmp_path)
+        )
 
 
 NETWORK = fm.score.ScoreModel(lambda y, s: y, dim=3, sigma_range=(0.1, 10.0))

@@ -95,12 +95,11 @@ def test_a_stopped_training_goes_on_with_them(tmp_path: Path) -> None:
         if done == 70:
             raise KeyboardInterrupt
 
-    path = tmp_path / "training"
     with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.train_score(x, checkpoint=path, plan=fm.Plan(progress=stop), **how)
+        fm.score.train_score(x, plan=fm.Plan(progress=stop, store=tmp_path), **how)
     part = caught.value.partial_result  # type: ignore[attr-defined]
     assert np.isfinite(part.with_ema(0.12).denoise(x, 1.0)).all()
-    resumed = fm.score.train_score(x, checkpoint=path, **how)
+    resumed = fm.score.train_score(x, plan=fm.Plan(store=tmp_path), **how)
     for width in (0.05, 0.12):
         np.testing.assert_array_equal(
             resumed.with_ema(width).denoise(x, 1.0), whole.with_ema(width).denoise(x, 1.0)

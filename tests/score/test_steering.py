@@ -197,24 +197,20 @@ def test_bits_over_threads_and_after_a_stop(tmp_path: Any) -> None:
         if done == 8:
             raise KeyboardInterrupt
 
-    file = tmp_path / "run"
+    kept = fm.Plan(store=tmp_path)
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(plan=fm.Plan(progress=stop), checkpoint=file)
+        run(plan=fm.Plan(progress=stop, store=tmp_path))
     part = caught.value.partial_result  # type: ignore[attr-defined]
     assert part.status == "interrupted"
     assert len(part.ess_history) == 9
-    again = run(checkpoint=file)
+    again = run(plan=kept)
     np.testing.assert_array_equal(again.draws, whole.draws)
     np.testing.assert_array_equal(again.log_weights, whole.log_weights)
     assert again.n_evals == whole.n_evals
     with pytest.raises(fm.errors.CheckpointError, match="exponents"):
-        fm.score.sample_power(
-            TWO, FOUR, 3.0, 5000, n_steps=20, sigma_range=RANGE, rng=6, checkpoint=file
-        )
+        fm.score.sample_power(TWO, FOUR, 3.0, 5000, n_steps=20, sigma_range=RANGE, rng=6, plan=kept)
     with pytest.raises(fm.errors.CheckpointError, match="the model gives"):
-        fm.score.sample_power(
-            FOUR, TWO, 2.0, 5000, n_steps=20, sigma_range=RANGE, rng=6, checkpoint=file
-        )
+        fm.score.sample_power(FOUR, TWO, 2.0, 5000, n_steps=20, sigma_range=RANGE, rng=6, plan=kept)
 
 
 def test_executors_give_the_bits_of_a_local_run() -> None:

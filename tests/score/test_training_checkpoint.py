@@ -65,19 +65,18 @@ def stop_at(step: int) -> Any:
 @pytest.mark.parametrize("kind", ["score", "classifier", "built-in"])
 def test_stopped_and_resumed_it_gives_the_same_bits(torch: Any, tmp_path: Path, kind: str) -> None:
     whole = train(kind, torch)
-    path = tmp_path / "training.safetensors"
+    kept = fm.Plan(store=tmp_path)
     for step in (1, 5, 11):
         with pytest.raises(KeyboardInterrupt):
-            train(kind, torch, checkpoint=path, plan=fm.Plan(progress=stop_at(step)))
+            train(kind, torch, plan=fm.Plan(store=tmp_path, progress=stop_at(step)))
     seen: list[int] = []
     # Whatever the network was before, and whatever torch's generator; the seed is in the file.
     torch.manual_seed(99)
     made = train(
         kind,
         torch,
-        checkpoint=path,
         rng=None,
-        plan=fm.Plan(progress=lambda done, total: seen.append(done)),
+        plan=fm.Plan(store=tmp_path, progress=lambda done, total: seen.append(done)),
     )
     assert min(seen) == 12
     for one, other in zip(weights(made), weights(whole), strict=True):
@@ -86,13 +85,13 @@ def test_stopped_and_resumed_it_gives_the_same_bits(torch: Any, tmp_path: Path, 
     assert made.training.seed == 5
     assert made.training.status == "complete"
     # A training that is complete is read.
-    again = train(kind, torch, checkpoint=path)
+    again = train(kind, torch, plan=kept)
     for one, other in zip(weights(again), weights(whole), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_a_stop_within_a_step_leaves_what_was_written(torch: Any, tmp_path: Path) -> None:
-    path = tmp_path / "training.safetensors"
+    kept = fm.Plan(store=tmp_path, every=1e-9)
     whole = train("score", torch)
     calls = []
 
@@ -102,12 +101,11 @@ def test_a_stop_within_a_step_leaves_what_was_written(torch: Any, tmp_path: Path
             raise KeyboardInterrupt
         return s**-2
 
-    kept = fm.Checkpoint(path, every=1e-9)
     with pytest.raises(KeyboardInterrupt) as caught:
-        train("score", torch, checkpoint=kept, weight=weight)
+        train("score", torch, plan=kept, weight=weight)
     assert caught.value.partial_result.training.losses.size == 7  # type: ignore[attr-defined]
     calls.append(0)
-    made = train("score", torch, checkpoint=path, weight=weight)
+    made = train("score", torch, plan=kept, weight=weight)
     assert made.training.losses.size == 12
     # Of twelve steps one at least was in the file.
     assert len(calls) < 8 + 1 + 12
@@ -117,23 +115,23 @@ def test_a_stop_within_a_step_leaves_what_was_written(torch: Any, tmp_path: Path
 
 
 def test_files_of_other_trainings_are_refused(torch: Any, tmp_path: Path) -> None:
-    path = tmp_path / "training.safetensors"
-    train("classifier", torch, checkpoint=path)
+    kept = fm.Plan(store=tmp_path)
+    train("classifier", torch, plan=kept)
     for options, field in (
         ({"rng": 6}, "seed"),
         ({"n_steps": 13}, "n_steps"),
         ({"learning_rate": 0.5}, "learning_rate"),
     ):
         with pytest.raises(CheckpointError, match=f"its {field} is"):
-            train("classifier", torch, checkpoint=path, **options)
+            train("classifier", torch, plan=kept, **options)
     with pytest.raises(CheckpointError, match="its module is"):
-        train("built-in", torch, checkpoint=path)
+        train("built-in", torch, plan=kept)
     with pytest.raises(CheckpointError, match="its method is"):
-        train("score", torch, checkpoint=path)
+        train("score", torch, plan=kept)
     with pytest.raises(CheckpointError, match="its data is"):
         fm.score.train_noise_classifier(
-            DATA + 1, LEVELS, network(torch, 3), n_steps=12, batch_size=16, rng=5, checkpoint=path
+            DATA + 1, LEVELS, network(torch, 3), n_steps=12, batch_size=16, rng=5, plan=kept
         )
-    path.write_bytes(b"no training")
+    (tmp_path / "state.safetensors").write_bytes(b"no training")
     with pytest.raises(CheckpointError):
-        train("classifier", torch, checkpoint=path)
+        train("classifier", torch, plan=kept)

@@ -57,7 +57,7 @@ _RUN: fit.Layout = {"identity": _IDENTITY, "elapsed": fit.real, "state": fit.map
 
 
 class Checkpoint:
-    """The file in which a run saves the values of its target, and how often it does so.
+    """The file of a call of `score.integrate` or `sample`, and how often it is written.
 
     Parameters
     ----------
@@ -98,16 +98,9 @@ class Checkpoint:
 
     Examples
     --------
-    >>> import os, tempfile
-    >>> import numpy as np, fermiac as fm
-    >>> model = fm.score.ScoreModel(lambda y, s: y / (1 + s[:, None] ** 2), prediction="x0")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     kept = fm.Checkpoint(os.path.join(folder, "run.safetensors"), every=10.0)
-    ...     given = {"rng": 0, "checkpoint": kept}
-    ...     first = fm.score.integrate(model, np.ones((3, 2)), [2.0, 1.0, 0.5], **given)
-    ...     again = fm.score.integrate(model, np.ones((3, 2)), [2.0, 1.0, 0.5], **given)
-    >>> bool((first == again).all())
-    True
+    >>> import fermiac as fm
+    >>> fm.Checkpoint("run.safetensors", every=10.0)
+    Checkpoint('run.safetensors', every=10.0, rows=None, verify=True)
     """
 
     __slots__ = ("every", "path", "rows", "verify")

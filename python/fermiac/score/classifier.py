@@ -20,7 +20,6 @@ from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, numbers, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
-from fermiac.runs.checkpoint import Checkpoint
 from fermiac.score import fitting
 from fermiac.score.mlp import level_classifier, read_network, write_network
 from fermiac.score.model import event_shape_of, rows_of
@@ -483,7 +482,6 @@ def train_noise_classifier(
     n_blocks: int = 2,
     device: Any = None,
     rng: RngLike = None,
-    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> NoiseClassifier:
     """Train a network that gives the posterior of the noise level of a point.
@@ -519,12 +517,10 @@ def train_noise_classifier(
         The device of the training; see `train_score`.
     rng : int, SeedSequence, Generator or None
         The seed of all random numbers.
-    checkpoint : path or Checkpoint, optional
-        A file in which the training is saved and from which it resumes: see `fermiac.Checkpoint`. A
-        training that was stopped and resumed has the same bits as one without a break. Nothing is
-        written within a step, so Ctrl-C may lose the steps since the last write.
     plan : Plan or executor, optional
-        Where the call runs and what is kept; see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``store``); see `fermiac.Plan`. ``store``: a
+        folder for the state of the training, from which the same call resumes, with the same bits.
+        Nothing is written within a step, so Ctrl-C may lose the steps since the last write.
 
     Returns
     -------
@@ -570,14 +566,14 @@ def train_noise_classifier(
     >>> c.calibration().distance < 0.1  # doctest: +SKIP
     True
     """
-    where = plan_of(plan)
+    where = plan_of(plan, "store")
     torch = import_torch()
     points, shape = fitting.data_of(data, event_shape)
     centre, scale = fitting.spread(points)
     grid = _levels(levels)
     choice("target", target, ("classify", "regress"))
     held = fitting.n_held_out(validation_fraction, len(points))
-    kept, key = opened(checkpoint, rng)
+    kept, key = opened(where, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     if module is None:
         width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)

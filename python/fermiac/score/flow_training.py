@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ from fermiac._base.calls import public
 from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.validate import RngLike, numbers, shown, whole
 from fermiac.errors import ArgumentError
-from fermiac.runs.checkpoint import Checkpoint
 from fermiac.score import fitting
 from fermiac.score.flows import transport
 from fermiac.score.interpolants import FlowModel, Interpolant
@@ -86,7 +84,6 @@ def train_flow(
     device: Any = None,
     rng: RngLike = None,
     plan: PlanLike | None = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
 ) -> TrainedFlow:
     r"""Train a flow from one law to another by conditional flow matching.
 
@@ -117,9 +114,9 @@ def train_flow(
     rng : int, SeedSequence, Generator or None
         The seed.
     plan : Plan or executor, optional
-        Where the call runs and what is kept; see `fermiac.Plan`.
-    checkpoint : path or Checkpoint, optional
-        A file in which the training is saved; the same call resumes from it.
+        Where the call runs and what is kept (it takes ``store``); see `fermiac.Plan`. ``store``: a
+        folder for the state of the training, from which the same call resumes, with the same bits.
+        Nothing is written within a step, so Ctrl-C may lose the steps since the last write.
 
     Returns
     -------
@@ -150,7 +147,7 @@ def train_flow(
     ... )  # doctest: +SKIP
     >>> x = fm.score.transport(flow, fm.random.Stream(0).normal((500, 1)))  # doctest: +SKIP
     """
-    where = plan_of(plan)
+    where = plan_of(plan, "store")
     last = rows_of("data1", data1, None)
     d = last.shape[1]
     first = None if data0 is None else rows_of("data0", data0, d)
@@ -166,7 +163,7 @@ def train_flow(
     import_torch()
     pooled = last if first is None else np.concatenate([first, last])
     centre, scale = fitting.spread(pooled)
-    kept, key = opened(checkpoint, rng)
+    kept, key = opened(where, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     if module is None:
         width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)

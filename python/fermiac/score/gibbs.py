@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -21,9 +20,10 @@ from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, key_of, labels, whole
 from fermiac.diagnostics.convergence import mcse
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
+from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.parts import keeps_state
 from fermiac.score.arguments import as_model, range_findings, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
 from fermiac.score.gibbs_chains import Chains, CoreChains
@@ -157,7 +157,6 @@ def langevin_gibbs(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     first_chain: int = 0,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> LangevinGibbs:
     r"""Draw from the law of a score model by chains over points and noise levels.
@@ -245,14 +244,13 @@ def langevin_gibbs(
     first_chain : int, default 0
         The number of the first chain. Parts of a large call that are computed separately then have
         the chains of the large call.
-    checkpoint : path or Checkpoint, optional
-        A file from which the run is resumed, also with more draws.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n) computes the chains of part i of n, counted from 0, for
         independent jobs. `fermiac.merge` of the parts has the chains of the whole call, without a
-        state for `extend`. ``store``: a folder for files of finished chains. The same call resumes
-        from them, and its parts can share the folder. It needs `rng`, and excludes `checkpoint`.
+        state for `extend`. ``store``: a folder for the state of all chains. The same call resumes
+        from it, also with more draws. With an executor or a part the folder has files of finished
+        chains instead, which parts can share; these need `rng`.
 
     Returns
     -------
@@ -321,7 +319,7 @@ def langevin_gibbs(
     event = event_of(model, dim)
     model, size = model._shaped(event), math.prod(event)
     n_draws = whole("n_draws", n_draws, 1, _MOST)
-    kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
+    kept = RunCheckpoint.of(where, KIND) if keeps_state(where) else None
     settings = settings_of(
         model,
         size,
@@ -349,11 +347,7 @@ def langevin_gibbs(
         first_chain=first_chain,
     )
     own = labels(names, size)
-    if where.part is not None or where.store is not None:
-        if kept is not None:
-            raise ArgumentError(
-                "checkpoint: given with part= or store=; store= keeps finished chains"
-            )
+    if kept is None and (where.part is not None or where.store is not None):
         if model.runs_on_device:
             refuse_on_device(part=where.part, store=where.store)
         split = Split(where, rng)
@@ -396,7 +390,7 @@ def extension(
             "in files, in derived results, and in a pickle if the model cannot be pickled; give "
             "the model again: langevin_gibbs with the same arguments, rng=result.seed and a larger "
             "n_draws repeats the chains and goes on (and goes on from the end if both calls have "
-            "the same checkpoint=)"
+            "the same store)"
         )
     model, settings = origin
     done = result.draws.shape[1]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from os import PathLike
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.calls import public
-from fermiac._base.plan import PlanLike, plan_of
+from fermiac._base.plan import Plan, PlanLike, plan_of
 from fermiac._base.validate import RngLike, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import quiet
-from fermiac.runs.checkpoint import Checkpoint
 from fermiac.score.arguments import as_model
 from fermiac.score.exact import Gaussian, GaussianMixture
 from fermiac.score.guided_result import LEAST_LINES, Guided, is_collapsed
@@ -66,7 +64,6 @@ def posterior(
     sigma_range: tuple[float, float] | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Guided:
     r"""Draw from a score model given an observation.
@@ -97,10 +94,11 @@ def posterior(
         biased on exact laws: ``"pigdm"`` with a derivative, ``"ddrm"`` without.
     n_steps : int, default 100
         The number of steps, including the one to level 0.
-    schedule, sigma_range, names, rng, checkpoint
+    schedule, sigma_range, names, rng
         As for `steer`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for the particles between levels, from which the same call resumes.
 
     Returns
     -------
@@ -158,7 +156,7 @@ def posterior(
     >>> bool(abs(t.draws.mean() - 1) < 0.1), t.is_biased
     (True, True)
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     model = as_model(model)
     if dim is None and model._event is None and isinstance(observation, Linear):
         dim = observation.dim
@@ -184,7 +182,7 @@ def posterior(
         chosen = replace(chosen, prior_variance=variance)
 
     def run(
-        chosen: InverseMethod, n: int, grid: Array, rng: RngLike, coarse: Guided | None, **how: Any
+        chosen: InverseMethod, n: int, grid: Array, rng: RngLike, coarse: Guided | None, plan: Plan
     ) -> Guided:
         weighted = isinstance(chosen, Particles)
         moves, bias = (
@@ -212,15 +210,13 @@ def posterior(
             names=names,
             ess_threshold=chosen.ess_threshold if isinstance(chosen, Particles) else 0.0,
             rng=rng,
-            n_threads=where.n_threads,
-            executor=where.executor,
             identity=identity,
             settings={"method": repr(chosen)},
             bias=bias,
             finished=finished,
             coarse=coarse,
             extra=extra,
-            **how,
+            plan=plan,
         )
 
     coarse = None
@@ -228,14 +224,13 @@ def posterior(
         half = np.append(grid[:-1:2], 0.0)
         if count >= 2 * LEAST_LINES and len(half) > 2:
             with quiet():
-                coarse = run(
-                    chosen, count // 2, half, _CHECK, None, progress=False, checkpoint=None
-                )
+                once = replace(where, store=None, progress=False)
+                coarse = run(chosen, count // 2, half, _CHECK, None, once)
             extra = coarse.n_evals
         if auto and isinstance(observation, Linear) and (coarse is None or is_collapsed(coarse)):
             coarse = None
             chosen = PiGDM(chosen.prior_variance) if model.has_vjp else DDRM()
-    return run(chosen, count, grid, rng, coarse, progress=where.progress, checkpoint=checkpoint)
+    return run(chosen, count, grid, rng, coarse, where)
 
 
 def _particles(

@@ -1,4 +1,4 @@
-"""Particles along noise levels: weights, resampling, checkpoints and partial results."""
+"""Particles along noise levels: weights, resampling, stored states and partial results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.plan import Plan
 from fermiac._base.progress import Report
 from fermiac._base.validate import RngLike, key_of
 from fermiac.errors import TargetError
-from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
+from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.score.model import Model, reserve
 from fermiac.score.noise import CHOICE, INTEGRATE, START
 
@@ -156,12 +156,12 @@ class Run:
         shape: tuple[int, int],
         ess_threshold: float,
         rng: RngLike,
-        checkpoint: str | PathLike[str] | Checkpoint | None,
+        plan: Plan,
         identity: Mapping[str, Any],
     ) -> None:
         self._moves, self.grid, self._shape = moves, grid, shape
         self._share = ess_threshold
-        self._kept = None if checkpoint is None else RunCheckpoint(checkpoint, _KIND)
+        self._kept = RunCheckpoint.of(plan, _KIND)
         self.key = key_of(rng) if self._kept is None else self._kept.key(rng)
         self.cloud: Cloud | None = None
         self._start = time.monotonic()

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +15,8 @@ from fermiac import _core
 from fermiac._base.ask import ask
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
-from fermiac._base.plan import PlanLike, plan_of
-from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.plan import Plan, PlanLike, plan_of
+from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import (
     RngLike,
     choice,
@@ -32,8 +31,6 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError
 from fermiac.results.result import warn
-from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.executor import ExecutorLike
 from fermiac.score.arguments import as_model, range_findings, range_of
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.executor_model import sharded_model
@@ -296,10 +293,7 @@ def run_particles(
     names: Sequence[str] | None,
     ess_threshold: float,
     rng: RngLike,
-    n_threads: int | None,
-    progress: bool | Report | None,
-    checkpoint: str | PathLike[str] | Checkpoint | None,
-    executor: ExecutorLike | None,
+    plan: Plan,
     identity: Mapping[str, Any],
     settings: Mapping[str, Any],
     bias: Sequence[str],
@@ -318,7 +312,7 @@ def run_particles(
     share = probability("ess_threshold", ess_threshold, zero=True, one=True)
     wanted = labels(names, shape[1])
     laws = moves.laws()
-    run = Run(moves, grid, shape, share, rng, checkpoint, {"method": label, **identity})
+    run = Run(moves, grid, shape, share, rng, plan, {"method": label, **identity})
 
     def result(cloud: Cloud, status: str) -> Guided:
         total, stderr = float("nan"), float("nan")
@@ -351,14 +345,16 @@ def run_particles(
         )
 
     with (
-        threads(workers := resolve_threads(n_threads)),
+        threads(workers := resolve_threads(plan.n_threads)),
         ExitStack() as stack,
         moves.model._held(),
-        reporter(progress, label, "steps") as report,
+        reporter(plan.progress, label, "steps") as report,
     ):
-        if executor is not None:
+        if plan.executor is not None:
             moves.replace_models(
-                lambda model: stack.enter_context(sharded_model(model, shape[1], executor, workers))
+                lambda model: stack.enter_context(
+                    sharded_model(model, shape[1], plan.executor, workers)
+                )
             )
         try:
             cloud = run.run(report)
@@ -410,7 +406,6 @@ def steer(
     ess_threshold: float = 0.5,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Guided:
     r"""Draw weighted particles of a score model times the exponential of a potential.
@@ -461,10 +456,9 @@ def steer(
         Names of the coordinates.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself.
-    checkpoint : path or Checkpoint, optional
-        A file in which the particles are saved; the same call resumes from it with the same bits.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for the particles between levels, from which the same call resumes.
 
     Returns
     -------
@@ -504,7 +498,7 @@ def steer(
     >>> bool(abs(e.mean[0] - 2) < 5 * e.stderr[0]), s.bias
     (True, ())
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     model = as_model(model)
     event = event_of(model, dim)
     model = model._shaped(event)
@@ -548,10 +542,7 @@ def steer(
         names=names,
         ess_threshold=ess_threshold,
         rng=rng,
-        n_threads=where.n_threads,
-        progress=where.progress,
-        checkpoint=checkpoint,
-        executor=where.executor,
+        plan=where,
         identity=settings,
         settings=settings,
         bias=() if exact else (STEPS_BIAS,),
@@ -587,7 +578,6 @@ def sample_power(
     ess_threshold: float = 0.5,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Guided:
     r"""Draw weighted particles of products of powers of the laws of score models.
@@ -612,10 +602,11 @@ def sample_power(
         Coordinates of a point, if the models do not determine it.
     n_steps : int, default 100
         Steps, including the one to level 0.
-    schedule, sigma_range, ess_threshold, names, rng, checkpoint
+    schedule, sigma_range, ess_threshold, names, rng
         As for `steer`.
     plan : Plan or executor, optional
-        Where the call runs and what is kept (it takes ``executor``); see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``executor``, ``store``); see `fermiac.Plan`.
+        ``store``: a folder for the particles between levels, from which the same call resumes.
     noise : float, optional
         The variance c of the noise of a step, in units of that of the reverse stochastic equation.
         A value above 1 adds Langevin moves of the product to the steps, at no cost, which makes the
@@ -668,7 +659,7 @@ def sample_power(
     >>> bool(abs(s.log_normalizer + 1.5155) < 5 * s.log_normalizer_stderr)
     True
     """
-    where = plan_of(plan, "executor")
+    where = plan_of(plan, "executor", "store")
     models, exponents = _factors(model, unconditional, w)
     event = event_of(models[0], dim)
     for each in models[1:]:
@@ -693,10 +684,7 @@ def sample_power(
         names=names,
         ess_threshold=ess_threshold,
         rng=rng,
-        n_threads=where.n_threads,
-        progress=where.progress,
-        checkpoint=checkpoint,
-        executor=where.executor,
+        plan=where,
         identity=settings,
         settings=settings,
         bias=()

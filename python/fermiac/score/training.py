@@ -33,7 +33,6 @@ from fermiac._base.validate import (
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
-from fermiac.runs.checkpoint import Checkpoint
 from fermiac.score import fitting
 from fermiac.score.arguments import level_range
 from fermiac.score.mlp import read_network, score_mlp, write_network
@@ -359,7 +358,6 @@ def train_score(
     n_blocks: int = 3,
     device: Any = None,
     rng: RngLike = None,
-    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
     **options: Any,
 ) -> TrainedScore:
@@ -417,12 +415,10 @@ def train_score(
         own is moved only if this is given.
     rng : int, SeedSequence, Generator or None
         The seed of all random numbers.
-    checkpoint : path or Checkpoint, optional
-        A file that keeps the training, and from which it resumes: see `fermiac.Checkpoint`. A
-        training that was stopped and resumed has the bits of one that was not. Within a step
-        nothing is written, so that Ctrl-C may lose the steps after the last writing.
     plan : Plan or executor, optional
-        Where the call runs and what is kept; see `fermiac.Plan`.
+        Where the call runs and what is kept (it takes ``store``); see `fermiac.Plan`. ``store``: a
+        folder for the state of the training, from which the same call resumes, with the same bits.
+        Nothing is written within a step, so Ctrl-C may lose the steps since the last write.
     **options
         Other arguments of `ScoreModel`: ``beta_range``, ``max_batch`` and the like.
 
@@ -492,7 +488,7 @@ def train_score(
     >>> own.denoise([[1.0, 1.0]], 1.0).round(1)  # doctest: +SKIP
     array([[0.5, 0.5]])
     """
-    where = plan_of(plan)
+    where = plan_of(plan, "store")
     torch = import_torch()
     _check_options(options, module is None)
     points, shape = fitting.data_of(data, event_shape)
@@ -502,7 +498,7 @@ def train_score(
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
     weigh = _weight_function(weight, c)
     held = fitting.n_held_out(validation_fraction, len(points))
-    kept, key = opened(checkpoint, rng)
+    kept, key = opened(where, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
     if sigma_range is not None:

@@ -1,10 +1,9 @@
-"""Checkpoints of trainings: the network, its averages, the optimiser, torch's generators."""
+"""Stored states of trainings: the network, its averages, the optimiser, torch's generators."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.config import isa_level
+from fermiac._base.plan import Plan
 from fermiac._base.validate import RngLike, key_of
-from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
+from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.targets.torch_modules import import_torch
 
 __all__ = ["identity_of", "opened", "restore", "state_of"]
@@ -23,14 +23,10 @@ __all__ = ["identity_of", "opened", "restore", "state_of"]
 KIND = "training"
 
 
-def opened(
-    given: Checkpoint | str | PathLike[str] | None, rng: RngLike
-) -> tuple[RunCheckpoint | None, int]:
-    """Return the checkpoint of a call, and the key: that of the file if the call gives none."""
-    if given is None:
-        return None, key_of(rng)
-    checkpoint = RunCheckpoint(given, KIND)
-    return checkpoint, checkpoint.key(rng)
+def opened(plan: Plan, rng: RngLike) -> tuple[RunCheckpoint | None, int]:
+    """Return the state in the store of a call, and the key: that of the file if none is given."""
+    kept = RunCheckpoint.of(plan, KIND)
+    return kept, key_of(rng) if kept is None else kept.key(rng)
 
 
 def identity_of(
