@@ -550,7 +550,7 @@ if find_spec("torch") is not None:
     }
 
     def _trained(n: int = 4, **how: Any) -> Any:
-        return fm.score.train_score(_DATA, n_steps=n, **_HOW, **how)
+        return fm.score.train_score(_DATA, n_steps=n, **{**_HOW, **how})
 
     def _classifier(n: int = 4, **how: Any) -> Any:
         levels = [2.0, 1.0, 0.5]
