@@ -278,11 +278,8 @@ def _levels_kept(kept: Any, folder: Path) -> Any:
 
 def _transported(kept: Any, folder: Path) -> Any:
     y0, grid = np.ones((60, 3)), fm.score.karras(4, 0.05, 5.0)
-    store = folder / "store" if kept else None
-    part = None if kept else (0, 1)
-    return fm.score.integrate(
-        _Slow(), y0, grid, "heun", rng=7, plan=fm.Plan(part=part, store=store)
-    )
+    with ThreadPoolExecutor(1) as pool:
+        return fm.score.integrate(_Slow(), y0, grid, "heun", rng=7, plan=_plan(kept, folder, pool))
 
 
 def _likelihoods(kept: Any, folder: Path) -> Any:
@@ -298,21 +295,13 @@ def _particles(kept: Any, folder: Path) -> Any:
         time.sleep(_SLOW / 10)
         return theta + stream.normal(2)
 
-    store = folder / "checkpoint" if kept else None
-    plan = fm.Plan(store=store, every=_EVERY, progress=False)
+    plan = _plan(kept, folder)
     return fm.sbi.abc_smc(simulate, _BOX, [1.0, 0.0], 60, min_acceptance=0.2, rng=7, plan=plan)
 
 
 def _images(kept: Any, folder: Path) -> Any:
-    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=50)
     return fm.score.sample(
-        _Slow(),
-        500,
-        n_steps=15,
-        sigma_range=(0.01, 10.0),
-        rng=8,
-        checkpoint=kept,
-        plan=fm.Plan(progress=False),
+        _Slow(), 500, n_steps=15, sigma_range=(0.01, 10.0), rng=8, plan=_plan(kept, folder)
     ).draws
 
 
@@ -421,8 +410,7 @@ def _begin(run: Run, folder: Path) -> int:
         silenced(folder / "stderr")
         warnings.simplefilter("ignore")
         _checkpoint._SHARE = 1e9  # write as often as asked
-        kept = fm.Checkpoint(folder / "checkpoint", every=_EVERY)
-        (folder / "bits").write_text(json.dumps(bits(run(kept, folder))), encoding="utf-8")
+        (folder / "bits").write_text(json.dumps(bits(run(True, folder))), encoding="utf-8")
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -446,7 +434,7 @@ def _killed(
             if os.WIFEXITED(status):
                 break  # it had ended
             kills += 1
-            kept += (folder / "checkpoint").exists() or (folder / "store").exists()
+            kept += (folder / "store").exists()
         if not (folder / "bits").exists():
             os.waitpid(_begin(run, folder), 0)
         written = folder / "bits"

@@ -495,7 +495,8 @@ def _gibbs_run(path: Path, n: int) -> Any:
 @_run("checkpoint of integrate")
 def _integrate_run(path: Path, n: int) -> Any:
     model = fm.score.ScoreModel(lambda y, s: y / (1 + s[:, None] ** 2), prediction="x0")
-    return fm.score.integrate(model, np.ones((3, 2)), [2.0, 1.0, 0.5], rng=0, checkpoint=path)
+    with _stored(path, "values") as plan:
+        return fm.score.integrate(model, np.ones((3, 2)), [2.0, 1.0, 0.5], rng=0, plan=plan)
 
 
 def _stepper(path: Path) -> Any:

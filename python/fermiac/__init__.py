@@ -23,7 +23,6 @@ from fermiac._base.validate import suggestion as _suggestion
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample, load, merge
 from fermiac.runs.background import Run, start
-from fermiac.runs.checkpoint import Checkpoint
 
 if _TYPE_CHECKING:
     from fermiac import (
@@ -72,7 +71,6 @@ _registry.register(
 )
 
 __all__ = [
-    "Checkpoint",
     "Estimate",
     "Plan",
     "Result",

@@ -359,14 +359,13 @@ def test_what_is_no_path(given: Any) -> None:
     refused(lambda: v.path_of("path", given), "path: ")
     calls: list[Callable[[], object]] = [
         lambda: fm.load(given),
-        lambda: fm.Checkpoint(given),
         lambda: fm.Sample.from_arrays([[1.0], [2.0]]).save(given),
         lambda: fm.mcmc.open(given),
         lambda: fm.walks.Graph.open(given),
         lambda: fm.nested.read_dead_birth(given),
     ]
     for call in calls:
-        with pytest.raises(ArgumentError, match=r"(path|checkpoint|folder): .* was given"):
+        with pytest.raises(ArgumentError, match=r"(path|folder): .* was given"):
             call()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -159,8 +160,11 @@ def test_what_is_refused(torch: Any) -> None:
         integrate(model, bad, GRID)
     with pytest.raises(ArgumentError, match=r"y0: shape \(7, 4\) was given; \(n, 3\)"):
         integrate(ScoreModel(exact, "x0", dim=3, device="cpu", on_device=True), starts(), GRID)
-    with pytest.raises(ArgumentError, match="whole loop runs on its device"):
-        integrate(model, starts(), GRID, checkpoint="file")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(ArgumentError, match="whole loop runs on its device"),
+    ):
+        integrate(model, starts(), GRID, plan=pool)
     assert integrate(model, starts(0), GRID).shape == (0, DIM)
     assert integrate(model, starts(0), GRID, return_trajectory=True).shape == (7 + 0, 0, DIM)
 

@@ -1,4 +1,4 @@
-"""Integrators on executors and with checkpoints: the same bits as local runs."""
+"""Integrators on executors and with stores: the same bits as local runs."""
 
 from __future__ import annotations
 
@@ -44,23 +44,21 @@ def test_executors_give_the_bits_of_a_local_run() -> None:
 
 
 @each
-def test_a_checkpoint_resumes(tmp_path: Path, integrator: Any) -> None:
-    y0, path = points(30), tmp_path / "kept"
+def test_a_store_resumes(tmp_path: Path, integrator: Any) -> None:
+    y0, kept = points(30), fm.Plan(store=tmp_path)
     whole = fm.score.integrate(Numbers(), y0, LEVELS, integrator, rng=9)
     for stop in (3, 2):
         with pytest.raises(KeyboardInterrupt) as caught:
-            fm.score.integrate(
-                Numbers(stop_at=stop), y0, LEVELS, integrator, rng=9, checkpoint=path
-            )
+            fm.score.integrate(Numbers(stop_at=stop), y0, LEVELS, integrator, rng=9, plan=kept)
         assert caught.value.partial_result.y.shape == y0.shape  # type: ignore[attr-defined]
     model = Numbers()
-    again = fm.score.integrate(model, y0, LEVELS, integrator, checkpoint=path)
+    again = fm.score.integrate(model, y0, LEVELS, integrator, plan=kept)
     np.testing.assert_array_equal(again, whole)
     spent = Numbers()
-    fm.score.integrate(spent, y0, LEVELS, integrator, checkpoint=path)
+    fm.score.integrate(spent, y0, LEVELS, integrator, plan=kept)
     assert spent.calls == 1  # the comparison with the log
     with pytest.raises(CheckpointError, match="integrator"):
-        fm.score.integrate(model, y0, LEVELS, "dpm2", rng=9, checkpoint=path)
+        fm.score.integrate(model, y0, LEVELS, "dpm2", rng=9, plan=kept)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
@@ -76,8 +74,8 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
                 time.sleep(float(sys.argv[1]))
                 print("call", flush=True)
                 return super()._denoise(y, sigma)
-        kept = fm.Checkpoint({str(path)!r}, every=0.001)
-        x = fm.score.integrate(Slow(), points(20), LEVELS, "ancestral", rng=2, checkpoint=kept)
+        kept = fm.Plan(store={str(path)!r}, every=0.001)
+        x = fm.score.integrate(Slow(), points(20), LEVELS, "ancestral", rng=2, plan=kept)
         np.save({str(out)!r}, x)
         """
     )

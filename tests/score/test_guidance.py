@@ -123,7 +123,7 @@ def test_projected_guidance_of_one_evaluation() -> None:
     np.testing.assert_allclose(guided.denoise(y, s), wanted, rtol=1e-12)
 
 
-def test_momentum_sums_the_differences_of_a_run() -> None:
+def test_momentum_sums_the_differences_of_a_run(tmp_path: Any) -> None:
     """Euler by hand, with the running sum of published programs: Δ ← Δ + β Δ_before."""
     grid, beta, w = fm.score.karras(6, 0.05, 10.0), -0.5, 3.0
     y0 = points(8)
@@ -136,8 +136,8 @@ def test_momentum_sums_the_differences_of_a_run() -> None:
         y = d + to / s * (y - d)
     for _ in range(2):  # a run leaves no memory behind
         np.testing.assert_allclose(fm.score.integrate(guided, y0, grid, "euler"), y, rtol=1e-12)
-    with pytest.raises(ArgumentError, match="checkpoint: given for a model"):
-        fm.score.integrate(guided, y0, grid, "euler", checkpoint="unused.ckpt")
+    with pytest.raises(ArgumentError, match="store: given for a model"):
+        fm.score.integrate(guided, y0, grid, "euler", plan=fm.Plan(store=tmp_path))
 
 
 def test_a_stepper_saves_the_memory_of_momentum(tmp_path: Any) -> None:

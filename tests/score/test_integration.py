@@ -305,13 +305,13 @@ def test_steps_of_their_own(tmp_path: Path, name: str, form: Any) -> None:
     path = fm.score.integrate(form(), y0, [8.0, 2.0, 0.05, 0.0], tight, return_trajectory=True)
     np.testing.assert_allclose(path[2], fine, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(path[3], denoise(path[2], np.array([0.05])), rtol=1e-12)
-    kept = tmp_path / "kept"
+    kept = fm.Plan(store=tmp_path)
     whole = fm.score.integrate(form(), y0, ends, name)
     with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.integrate(Numbers(stop_at=30), y0, ends, name, checkpoint=kept)
+        fm.score.integrate(Numbers(stop_at=30), y0, ends, name, plan=kept)
     assert caught.value.partial_result.sigma.max() <= 8.0  # type: ignore[attr-defined]
     if form is Numbers:
-        again = fm.score.integrate(Numbers(), y0, ends, name, checkpoint=kept)
+        again = fm.score.integrate(Numbers(), y0, ends, name, plan=kept)
         np.testing.assert_array_equal(again, whole)
     for bad in ({"threshold": 1.0}, {"brownian": True}, {"on_nan": "ignore"}, {"callback": print}):
         with pytest.raises(ArgumentError, match="fixed grid"):

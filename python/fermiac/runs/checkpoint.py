@@ -20,7 +20,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.plan import EVERY, Plan
-from fermiac._base.validate import RngLike, key_of, path_of, positive, whole, yes
+from fermiac._base.validate import RngLike, key_of
 from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import CheckpointError, TargetError
 
@@ -57,71 +57,26 @@ _RUN: fit.Layout = {"identity": _IDENTITY, "elapsed": fit.real, "state": fit.map
 
 
 class Checkpoint:
-    """The file of a call of `score.integrate` or `sample`, and how often it is written.
+    """A file of a run in the store of a plan, and how often it is written.
 
     Parameters
     ----------
     path : str or path-like
         The file. If it exists, the run is resumed from it; otherwise it is created.
-    every : float, default 30.0
+    every : float
         The number of seconds between two writes. The file is also written when the run ends for any
-        reason except a kill or a loss of power. In these cases the values since the last write are
-        lost.
+        reason except a kill or a loss of power.
     rows : int, optional
-        Cut the batches of points into pieces with this number of rows, so that the values of a slow
-        target can be saved before the end of a batch. By default batches stay whole; with
-        ``executor=`` every finished shard is saved.
-    verify : bool, default True
-        When a run is resumed, evaluate the target at three points of the log and compare the
-        values, to detect a function that was changed in between. A target with random values, which
-        differ between two evaluations, is let through.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is outside its domain.
-
-    Notes
-    -----
-    Methods are deterministic: a resumed run evaluates the same points in the same order. Values are
-    first taken from the log (after a comparison of a digest of the points); the target is called
-    only for new points. A run that was killed and resumed therefore has the same bits as a run
-    without a break, provided that the value of a point does not depend on its batch.
-
-    A checkpoint belongs to one run: method, settings, seed, laws, version and instruction-set
-    level must be the same, and a `CheckpointError` names the differences. With ``rng=None`` a
-    resumed run takes its seed from the file. The file is kept when the run is complete, and the
-    same call then returns the same result without a call of the target. The file contains the
-    values, 8 bytes for each number, and no code. All values also stay in memory. A call that fails
-    before it has values leaves no file. A kill during a write leaves a hidden file ``.name.*.tmp``
-    beside the checkpoint, which may be removed.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> fm.Checkpoint("run.safetensors", every=10.0)
-    Checkpoint('run.safetensors', every=10.0, rows=None, verify=True)
+        The largest number of points that are evaluated between two writes; by default batches stay
+        whole.
     """
 
-    __slots__ = ("every", "path", "rows", "verify")
+    __slots__ = ("every", "path", "rows")
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        every: float = 30.0,
-        rows: int | None = None,
-        verify: bool = True,
+        self, path: str | os.PathLike[str], every: float = EVERY, rows: int | None = None
     ) -> None:
-        self.path = Path(path_of("checkpoint", path))
-        self.every = positive("every", every, infinite=True)
-        self.rows = None if rows is None else whole("rows", rows, 1, 2**62)
-        self.verify = yes("verify", verify)
-
-    def __repr__(self) -> str:
-        return (
-            f"Checkpoint({str(self.path)!r}, every={self.every}, rows={self.rows}, "
-            f"verify={self.verify})"
-        )
+        self.path, self.every, self.rows = Path(path), every, rows
 
 
 def _file_in(plan: Plan, name: str, rows: int | None = None) -> Checkpoint | None:
@@ -186,12 +141,17 @@ def join(pieces: list[Any]) -> Arrays:
 
 
 class Log:
-    """The values of a run, in memory and in the file of a checkpoint."""
+    """The values of a run, in memory and in a file of a store.
 
-    def __init__(self, checkpoint: Checkpoint | str | os.PathLike[str]) -> None:
-        given = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-        self.checkpoint = given
-        self._path = given.path
+    Methods are deterministic: a resumed run evaluates the same points in the same order. Values are
+    first taken from the log, after a comparison of a digest of the points; the target is called
+    only for new points. A run that was killed and resumed therefore has the same bits as a run
+    without a break, provided that the value of a point does not depend on its batch.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._path = checkpoint.path
         self._identity: dict[str, Any] = {}
         self._batches: list[Batch] = []
         self._next = 0
@@ -246,7 +206,7 @@ class Log:
 
     def to_verify(self, batch: Batch) -> _Piece | None:
         """Return a few rows of the log with which the target is compared once in a resumed run."""
-        if not (self.checkpoint.verify and self.resumed and self._next == 1 and batch.pieces):
+        if not (self.resumed and self._next == 1 and batch.pieces):
             return None
         piece = min(batch.pieces)
         stop = min(piece.start + _VERIFIED, piece.stop)
@@ -379,7 +339,7 @@ class RunCheckpoint:
     Parameters
     ----------
     given : Checkpoint, str or path-like
-        The argument ``checkpoint=`` of a call.
+        The file.
     kind : str
         The name of such runs, which another kind of run refuses.
     """
@@ -470,7 +430,7 @@ class RunCheckpoint:
         rtol, atol : float
             Tolerances: of each value, and of the largest.
         """
-        if not self.checkpoint.verify or not then.size:
+        if not then.size:
             return
         values = now()
         same = agree(values, then, rtol, atol)
@@ -533,5 +493,5 @@ def _require_same_run(path: Path, given: Mapping[str, Any], stored: Mapping[str,
         if here != there:
             raise CheckpointError(
                 f"{path}: it belongs to another run: its {field} is {there!r}, that of this call "
-                f"is {here!r}; use another path, or remove the file to start anew"
+                f"is {here!r}; use another folder, or remove the file to start anew"
             )

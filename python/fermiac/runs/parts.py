@@ -69,19 +69,19 @@ def is_default(value: Any, default: Any) -> bool:
     return value is default or (isinstance(value, bool | int) and value == default)
 
 
-def keeps_state(plan: Plan, always: bool = False) -> bool:
+def keeps_state(plan: Plan, always: bool = False, name: str = STATE) -> bool:
     """Return whether a call keeps its state in its store, and not finished units.
 
     A call in one process keeps its state, from which it also goes on to a larger size. So does,
     with `always`, a call that has no units. A call ends in the form in which it has begun, whatever
-    its executor.
+    its executor. With the name `VALUES` the values of its target are kept instead of a state.
     """
     if plan.store is None or plan.part is not None:
         return False
     there = {path.name for path in Path(plan.store).glob(f"*{SUFFIX}")}
-    if f"{STATE}{SUFFIX}" in there:
+    if f"{name}{SUFFIX}" in there:
         return True
-    return (always or plan.executor is None) and not there - {f"{VALUES}{SUFFIX}"}
+    return (always or plan.executor is None) and not there - {STATE + SUFFIX, VALUES + SUFFIX}
 
 
 class Store:

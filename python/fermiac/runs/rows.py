@@ -94,6 +94,7 @@ class RowsOfCall(Result):
             self,
             array=np.concatenate(arrays),
             blocks=blocks,
+            n_evals=sum(part.n_evals for part in parts),
             wall_time=sum(part.wall_time for part in parts),
             warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
         )

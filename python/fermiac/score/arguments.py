@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 from hashlib import blake2b
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.results.result import Finding
-from fermiac.runs.checkpoint import Checkpoint, Log
+from fermiac.runs.checkpoint import Log
 from fermiac.score.adaptive import Adaptive
 from fermiac.score.flow_times import FlowTimes
 from fermiac.score.integrator import AnyIntegrator, Integrator
@@ -277,7 +276,7 @@ class Call:
         threshold: float | Threshold | None,
         on_nan: str,
         n_threads: int | None,
-        checkpoint: str | PathLike[str] | Checkpoint | None = None,
+        log: Log | None = None,
     ) -> None:
         #: The doubts about the result, to which the run adds.
         self.findings: list[Finding] = []
@@ -301,7 +300,7 @@ class Call:
             program, fixed = self.program, self._fixed
             if fixed.needs_noise:
                 refuse_churn("integrator", fixed, self.model, program)
-        self.log = None if checkpoint is None else Log(checkpoint)
+        self.log = log
         resumed = None if self.log is None else self.log.seed
         self.key = resumed if rng is None and resumed is not None else key_of(rng)
         self.seeded = rng is not None or resumed is not None
@@ -412,7 +411,7 @@ class Call:
         return like(self.given, y.reshape(*y.shape[:-1], *self.event))
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings by which a checkpoint identifies the call."""
+        """Return the settings by which a store identifies the call."""
         digest = blake2b(self.y.tobytes() + self.grid.tobytes(), digest_size=8).hexdigest()
         return {
             "version": _core.__version__,
@@ -436,7 +435,7 @@ class Call:
 
     def refuse_on_device(self, executor: Any) -> None:
         """Refuse arguments that a model on its device does not support."""
-        refuse_on_device(executor=executor, checkpoint=self.log)
+        refuse_on_device(executor=executor, store=self.log)
 
     def device_run(
         self,

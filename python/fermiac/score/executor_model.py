@@ -1,4 +1,4 @@
-"""Models evaluated on the workers of an executor, or with a checkpoint of their values."""
+"""Models evaluated on the workers of an executor, or with a store of their values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def evaluated_model(
 ) -> Iterator[tuple[Any, Report | None]]:
     """Return the model in its form for the bindings, and the progress callback.
 
-    Without an executor or a checkpoint it is the model itself.
+    Without an executor or a store it is the model itself.
     """
     if executor is None and log is None:
         with model._held():
@@ -53,7 +53,7 @@ def evaluated_model(
         return
     if model._needs_run or (model._needs_order and executor is not None):
         raise ArgumentError(
-            f"{'executor' if executor is not None else 'checkpoint'}: given for a model that needs "
+            f"{'executor' if executor is not None else 'store'}: given for a model that needs "
             "all rows in their order, or those of the steps before; leave it out; a stepper can be "
             "saved"
         )

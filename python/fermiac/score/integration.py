@@ -7,7 +7,6 @@ import time
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from os import PathLike
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,12 +16,14 @@ from fermiac import _core
 from fermiac._base.calls import public, users_level
 from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.tensors import like
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning, InternalError
 from fermiac.results.result import Finding, is_quiet
-from fermiac.runs.checkpoint import Checkpoint, Log
+from fermiac.runs.checkpoint import VALUES, Log
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.parts import keeps_state
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import (
     Call,
@@ -63,7 +64,6 @@ def integrate(
     on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Any:
     """Transport points down a grid of noise levels, from noise towards the data.
@@ -106,21 +106,19 @@ def integrate(
         from 1, the level of the first row, and a copy of all points.
     return_trajectory : bool, default False
         Return the points at all levels instead of those at the last.
-    checkpoint : path or Checkpoint, optional
-        A file in which the evaluations of the model are saved; the same call resumes from it.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n) makes the rows of part i of n, counted from 0, for
         independent jobs. `fermiac.merge` of the parts has the rows of the whole call. ``store``: a
-        folder to which each process writes its finished blocks of rows. Blocks that are already in
-        the folder are not made again. It needs `rng`.
+        folder for the values of the model, from which the same call resumes. With an executor or a
+        part each process writes finished blocks of rows instead, which need `rng`.
 
     Returns
     -------
     ndarray or torch.Tensor, shape of `y0`
         The points at the last level; with `return_trajectory` of shape (N + 1, n, ...). For a
-        tensor the result is a tensor on the same device and of the same type. With `part` or
-        `store` a `Rows`, whose ``array`` has the points.
+        tensor the result is a tensor on the same device and of the same type. With `part` a
+        `Rows`, whose ``array`` has the points.
 
     Raises
     ------
@@ -155,13 +153,18 @@ def integrate(
     True
     """
     where = plan_of(plan, "executor", "store", "part")
-    if where.part is not None or where.store is not None:
-        given = {name: value for name, value in locals().items() if name not in OF_CALL}
+    given = {name: value for name, value in locals().items() if name not in OF_CALL}
+    whole_run = (
+        keeps_state(where, callback is not None or return_trajectory, VALUES)
+        and not as_model(model, in_order=True).runs_on_device
+    )
+    if where.part is not None or (where.store is not None and not whole_run):
         split = Split(where, rng)
-        return integrate_rows(integrate, model, y0, sigmas, given, split, first_row)
+        rows = integrate_rows(integrate, model, y0, sigmas, given, split, first_row)
+        return rows if where.part is not None else like(y0, rows.array)
     call = Call(
         model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, where.n_threads,
-        checkpoint,
+        Log.of(where),
     )  # fmt: skip
     made, _ = _run(call, callback, return_trajectory, where.executor, where.progress)
     for category, text in call.findings:
@@ -306,7 +309,6 @@ def sample(
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
     as_tensor: bool = False,
-    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     plan: PlanLike | None = None,
 ) -> Drawn | Rows:
     """Draw from the law of a score model: integrate noise of the highest level down to the data.
@@ -341,15 +343,12 @@ def sample(
     as_tensor : bool, default False
         Return a tensor: of the type and on the device of the network of a torch model, else of
         float64 on the CPU.
-    checkpoint
-        As for `integrate`.
     plan : Plan or executor, optional
         Where the call runs and what is kept (it takes ``executor``, ``store``, ``part``); see
         `fermiac.Plan`. ``part``: (i, n) makes the rows of part i of n, counted from 0, for
         independent jobs, such as one for each GPU. `fermiac.merge` of the parts has the rows of the
-        whole call. ``store``: a folder to which each process writes its finished blocks of rows.
-        Blocks that are already in the folder are not made again. With `part` or `store` the workers
-        of an `executor` make whole blocks.
+        whole call. ``store``: as for `integrate`. With `part` or `store` the workers of an
+        `executor` make whole blocks.
 
     Returns
     -------
@@ -357,7 +356,7 @@ def sample(
         Independent draws, with their seed and settings. ``draws`` are (n, d) or (n, *dim), a tensor
         with `as_tensor`, or if the loop of the model runs on its device. `numpy.asarray` and
         functions of NumPy take them as an array. With `return_trajectory` the points at all levels
-        are ``trajectory``. With `part` or `store` a `Rows`, whose ``array`` has the points.
+        are ``trajectory``. With `part` a `Rows`, whose ``array`` has the points.
 
     Raises
     ------
@@ -404,46 +403,45 @@ def sample(
             return found
         return found + range_findings(checked._shaped(event), high, math.prod(event))
 
-    if where.part is not None or where.store is not None:
+    start = time.perf_counter()
+    whole_run = keeps_state(where, not n or callback is not None or return_trajectory, VALUES)
+    in_blocks = where.store is not None and (checked.runs_on_device or not whole_run)
+    if where.part is not None:
         split = Split(where, rng)
         return run_and_warn(lambda: sample_rows(sample, model, n, given, split, first_row), doubts)
-    start = time.perf_counter()
     home = checked._home() if yes("as_tensor", as_tensor) else None
     n = whole("n", n, 0, 2**40)
     method = INTEGRATORS.resolve(integrator)
     zero = choice("final", final, ("zero", "min")) == "zero"
     steps = _steps(method, n_steps, nfe_budget, zero)
     grid = schedule_of(schedule, steps, low, high, zero)
-    log = None if checkpoint is None else Log(checkpoint)
+    log = None if in_blocks else Log.of(where)
     resumed = None if log is None else log.seed
     key = resumed if rng is None and resumed is not None else key_of(rng)
     first = whole("first_row", first_row, 0, 2**48)
-    noise = start_noise(key, first, n, math.prod(event))
-    noise *= grid[0]
-    y0: Any = noise.reshape(n, *event)
-    if checked.runs_on_device:
-        y0 = checked._to_device(y0)
-    call = Call(
-        checked,
-        y0,
-        grid,
-        method,
-        key,
-        first,
-        brownian,
-        threshold,
-        on_nan,
-        where.n_threads,
-        checkpoint,
-    )
-    points, n_evals = _run(call, callback, return_trajectory, where.executor, where.progress)
-    if home is not None:
-        device, dtype = home
-        points = import_torch().as_tensor(points).to(device=device, dtype=dtype)
     settings = {
         "n_steps": steps, "integrator": repr(method), "sigma_range": (low, high), "final": final,
         "schedule": schedule if isinstance(schedule, str) else shown(schedule), "first_row": first,
     }  # fmt: skip
+    points: Any
+    if in_blocks:
+        given["as_tensor"] = False
+        rows = sample_rows(sample, model, n, given, Split(where, rng), first_row)
+        points, n_evals, texts = rows.array, rows.n_evals, rows.warnings
+    else:
+        noise = start_noise(key, first, n, math.prod(event))
+        noise *= grid[0]
+        y0: Any = noise.reshape(n, *event)
+        if checked.runs_on_device:
+            y0 = checked._to_device(y0)
+        call = Call(
+            checked, y0, grid, method, key, first, brownian, threshold, on_nan, where.n_threads, log
+        )
+        points, n_evals = _run(call, callback, return_trajectory, where.executor, where.progress)
+        texts = tuple(text for _, text in call.findings)
+    if home is not None:
+        device, dtype = home
+        points = import_torch().as_tensor(points).to(device=device, dtype=dtype)
     made = Drawn(
         seed=key,
         version=_core.__version__,
@@ -451,7 +449,7 @@ def sample(
         settings=settings,
         n_evals=n_evals,
         wall_time=time.perf_counter() - start,
-        warnings=tuple(text for _, text in call.findings),
+        warnings=texts,
         draws=points[-1] if return_trajectory else points,
         trajectory=points if return_trajectory else None,
     )

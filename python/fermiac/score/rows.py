@@ -35,7 +35,7 @@ OF_CALL = (
     "model", "n", "y0", "sigmas", "rng", "first_row", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all rows, or that change the type of the result.
-_REFUSED = {"checkpoint": None, "callback": None, "return_trajectory": False, "as_tensor": False}
+_REFUSED = {"callback": None, "return_trajectory": False, "as_tensor": False}
 #: The fewest blocks of a call, if it has as many rows, and the most rows of a block.
 _BLOCKS, _LARGEST = 256, 4096
 
@@ -107,7 +107,7 @@ class _Block:
             version=_core.__version__,
             isa=_core.isa_level,
             settings={PARTS: self._digest, "first_row": self._first},
-            n_evals=0,
+            n_evals=getattr(points, "n_evals", 0),
             wall_time=time.perf_counter() - began,
             array=np.asarray(points, dtype=np.float64),
             blocks=((start, stop),),
@@ -182,9 +182,7 @@ def _in_blocks(
 ) -> Rows:
     for argument, default in _REFUSED.items():
         if not is_default(settings.pop(argument, default), default):
-            raise ArgumentError(
-                f"{argument}: given with part= or store=, whose rows are arrays alone"
-            )
+            raise ArgumentError(f"{argument}: given with part=, whose rows are arrays alone")
     key = key_of(split.rng)
     first = whole("first_row", first_row, 0, 2**48)
     size, name = rows_of_block(n), f"score.{call.__name__}"
