@@ -56,7 +56,7 @@ def run_of(model: Model, method: str) -> Run:
         s = mcmc.sample(
             target, model.dim, kernel=kernel, init=model.init, n_chains=1, n_warmup=0,
             n_draws=sweeps // thin, thin=thin, rng=seed, plan=fm.Plan(n_threads=1),
-            keep_state=False, keep_gradients=False,
+            keep_gradients=False,
         )  # fmt: skip
         return s.draws[0]
 

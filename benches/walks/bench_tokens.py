@@ -72,7 +72,7 @@ def methods(n_tokens: int, n_steps: int) -> dict[str, Callable[[int], Array]]:
 
     def ours(loss: Any, kernel: str) -> Callable[[int], Array]:
         how: dict[str, Any] = {"kernel": kernel, "n_tokens": n_tokens, "n_steps": n_steps}
-        how |= {"dim": DIM, "plan": fm.Plan(n_threads=1), "keep_state": False}
+        how |= {"dim": DIM, "plan": fm.Plan(n_threads=1)}
         return lambda seed: fm.walks.optimize(loss, graph, rng=seed, **how).thetas
 
     built_in = fm.walks.Quadratic(a, b)

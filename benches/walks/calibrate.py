@@ -156,7 +156,6 @@ def measure(
                 kernel,
                 n_steps=n_steps,
                 plan=fm.Plan(n_threads=n_threads, progress=False),
-                keep_state=False,
                 **how,
             )
             with warnings.catch_warnings():

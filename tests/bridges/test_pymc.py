@@ -163,8 +163,7 @@ def test_a_model_is_taken_as_it_is(model: Any, tmp_path: Any) -> None:
     assert s.coords == {"school": SCHOOLS}
     longer = fm.mcmc.extend(s, 100)
     assert longer.to_arviz()["log_likelihood"]["y"].shape == (2, 300, 8)
-    file = tmp_path / "run.ckpt"
-    settings = {"n_chains": 2, "n_warmup": 300, "rng": 3, "checkpoint": file}
+    settings = {"n_chains": 2, "n_warmup": 300, "rng": 3, "plan": fm.Plan(store=tmp_path)}
     fm.mcmc.sample(model, n_draws=200, **settings)
     resumed = fm.mcmc.sample(model, n_draws=300, **settings)
     np.testing.assert_array_equal(resumed.draws, longer.draws)

@@ -98,7 +98,7 @@ def test_what_is_kept_and_shown_changes_nothing(whole: fm.mcmc.Chains, tmp_path:
     assert_same(whole, run(plan=fm.Plan(progress=lambda done, total: seen.append((done, total)))))
     assert seen[-1] == (840, 840)
     assert_same(whole, run(plan=fm.Plan(progress=True)))
-    plain = run(keep_gradients=False, keep_state=False)
+    plain = run(keep_gradients=False)
     assert plain.gradients is None
     np.testing.assert_array_equal(whole.draws, plain.draws)
     thinned = run(n_draws=30, thin=3)

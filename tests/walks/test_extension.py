@@ -45,7 +45,7 @@ def test_sums_of_a_longer_walk() -> None:
 
 
 def test_what_cannot_be_extended() -> None:
-    for w in (walk(keep_state=False), walk().merge(walk(rng=2)), None):
+    for w in (walk(plan=fm.Plan(part=(0, 1))), walk().merge(walk(rng=2)), None):
         with pytest.raises(ArgumentError, match="cannot be continued"):
             fm.walks.extend(w, 10)
     with pytest.raises(ArgumentError, match="n_steps: 0"):

@@ -32,7 +32,6 @@ def optimize(**how: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda: walk(keep_state="no"), "keep_state"),
         (lambda: walk(init=MASKED[:8]), "init"),
         (lambda: walk(f=FLAGS), "f"),
         (lambda: walk(plan=fm.Plan(n_threads=np.array([2]))), "n_threads"),
@@ -40,7 +39,6 @@ def optimize(**how: Any) -> Any:
         (lambda: walk().expect(np.ones(12), names=3), "names"),
         (lambda: W.StopAtStderr(stderr=1.0, relative="no"), "relative"),
         (lambda: next(W.corpus(RING, 5, init=MASKED)), "init"),
-        (lambda: optimize(keep_state="no"), "keep_state"),
         (lambda: LOSS.value(np.zeros((2, 1)), ["0", "1"]), "nodes"),
         (lambda: LOSS.value(np.broadcast_to(0.0, (2, 1, 10**14)), [0, 1]), "theta, nodes"),
         (lambda: LOSS.value(np.zeros((2, 1)), [0, 12]), "nodes"),

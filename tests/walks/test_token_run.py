@@ -156,7 +156,6 @@ def test_states_that_are_refused(tmp_path: Any) -> None:
         optimize(state={"theta": o.theta}, **call)
     with pytest.raises(ArgumentError, match="a store"):
         optimize(state=o.state, plan=fm.Plan(store=tmp_path / "x"), **call)
-    assert optimize(keep_state=False, **call).state is None
 
 
 def test_a_handle_shows_parameters_while_tokens_move() -> None:

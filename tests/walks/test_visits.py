@@ -48,10 +48,10 @@ def test_late_arrays_are_made_once() -> None:
     assert calls == [1]
 
 
-@pytest.mark.parametrize("keep_state", [True, False])
+@pytest.mark.parametrize("part", [None, (0, 1)])
 @pytest.mark.parametrize("burn_in", [0, 150])
 def test_rows_are_collected_when_they_are_needed(
-    burn_in: int, keep_state: bool, monkeypatch: pytest.MonkeyPatch
+    burn_in: int, part: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     collect = run.state_of
@@ -61,7 +61,7 @@ def test_rows_are_collected_when_they_are_needed(
         return collect(walkers)
 
     monkeypatch.setattr(run, "state_of", counted)
-    w = walk(burn_in=burn_in, keep_state=keep_state)
+    w = walk(burn_in=burn_in, plan=fm.Plan(part=part))
     # The visits of a burn-in are those of walkers that go on.
     before = 1 if burn_in else 0
     total = w.visits

@@ -100,7 +100,6 @@ def sample(
     pool: bool = True,
     keep_warmup: bool = False,
     keep_gradients: bool = True,
-    keep_state: bool = True,
     stop: StopWhen | None = None,
     check_gradient: bool | None = None,
     check: bool = True,
@@ -191,8 +190,6 @@ def sample(
         controls="stein")``. They take as much memory as the draws. With `transforms` no gradients
         are kept, because gradients of the constrained density are not valid controls at bounds. To
         keep them, sample ``fermiac.targets.transformed(...)``, whose draws stay unconstrained.
-    keep_state : bool, default True
-        Keep the state from which `extend` continues.
     stop : StopWhen, optional
         A rule that ends the run before `n_draws`.
     check_gradient : bool, optional
@@ -396,7 +393,6 @@ def sample(
         keep_warmup=yes("keep_warmup", keep_warmup),
         keep_gradients=yes("keep_gradients", keep_gradients),
     )
-    keep_state = yes("keep_state", keep_state)
     if check_gradient is None:
         check_gradient = target.form in ("python", "native") and not target._autodiff
     comparing = yes("check_gradient", check_gradient) and kernel.needs_gradient
@@ -498,7 +494,8 @@ def sample(
                 checkpoint=kept,
                 stop=stop,
                 max_time=limit,
-                keep_state=keep_state,
+                # A chain that is a part of a call is not extended.
+                keep_state=CHAINS.get()[1] is None,
                 sections=sections,
                 report=report,
                 start=start,

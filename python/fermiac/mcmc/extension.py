@@ -47,8 +47,8 @@ def extend(
     Parameters
     ----------
     chains : Chains
-        The result of `sample` or `extend` with ``keep_state=True``, or a copy. A pickle has the
-        target only if the target can be pickled.
+        The result of `sample` or `extend`, or a copy. A pickle has the target only if the target
+        can be pickled.
     n_draws : int
         The number of further draws of each chain.
     plan : Plan or executor, optional

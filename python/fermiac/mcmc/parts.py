@@ -90,7 +90,7 @@ class _Chain:
         try:
             made = self._call(
                 self._target,
-                **{**self._settings, "n_chains": 1, "keep_state": False},
+                **{**self._settings, "n_chains": 1},
                 rng=self._seed,
                 plan=alone(n_threads=self._n_threads, progress=self.progress),
             )

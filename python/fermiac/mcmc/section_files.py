@@ -59,7 +59,7 @@ Words = NDArray[np.uint64]
 #: transitions of a section that no barrier ends.
 _BLOCKS, _SECTIONS, _LEAST = 64, 32, 10
 #: Arguments that do not change the chains.
-_FREE = ("keep_state", "check_gradient", "check")
+_FREE = ("check_gradient", "check")
 #: The file of the starts.
 _STARTS = "starts"
 

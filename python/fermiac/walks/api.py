@@ -13,7 +13,7 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.plan import PlanLike, alone, plan_of
 from fermiac._base.progress import reporter
-from fermiac._base.validate import RngLike, choice, key_of, real, shown, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, real, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
@@ -79,7 +79,6 @@ def walk(
     stop: StopAtStderr | None = None,
     on_block: OnBlock | None = None,
     block_size: int | None = None,
-    keep_state: bool = True,
     first_walker: int = 0,
     plan: PlanLike | None = None,
 ) -> WalkResult:
@@ -176,8 +175,6 @@ def walk(
         block_size), for your own statistics or files.
     block_size : int, optional
         The number of steps of a block; by default about 260 000 divided by the number of walkers.
-    keep_state : bool, default True
-        Keep the state that `extend` needs.
     first_walker : int, default 0
         The index of the first walker, a multiple of 8. Walkers 8 to 15 of a call with 16 walkers
         are those of a call with 8 walkers and ``first_walker=8``, if kernel and burn-in are given.
@@ -349,7 +346,6 @@ def walk(
     if not is_auto(burn_in):
         whole("burn_in", burn_in, 0, steps - 1)
     every = whole("thin", thin, 1, steps)
-    keep_state = yes("keep_state", keep_state)
     if every > 1 and record != "path":
         raise ArgumentError(f"thin: {every} was given with record={shown(record)}; it thins paths")
     forgetting = _step_exponent(step_exponent, strategy)
@@ -448,7 +444,8 @@ def walk(
             block=block,
             stop=stop,
             checkpoint=kept,
-            keep_state=keep_state,
+            # Walkers that are a part of a call are not extended.
+            keep_state=around is None,
             report=report,
             start=begun,
         )

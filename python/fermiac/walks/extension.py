@@ -50,7 +50,7 @@ def extend(
     Parameters
     ----------
     walk : WalkResult
-        A result of `walk` or `extend` with ``keep_state=True``, also from a pickle.
+        A result of `walk` or `extend`, also from a pickle.
     n_steps : int
         The number of further steps of each walker.
     plan : Plan or executor, optional
@@ -67,8 +67,8 @@ def extend(
     ------
     ArgumentError
         If the walk does not have its graph or its state, because it was loaded from a file, merged,
-        or made with ``keep_state=False``. To extend a walk in another process, give its
-        plan a store and repeat the call with a larger ``n_steps``.
+        or made in parts. To extend a walk in another process, give its plan a store and repeat the
+        call with a larger ``n_steps``.
     KeyboardInterrupt
         On Ctrl-C, with the walk so far as its ``partial_result``.
 
@@ -87,8 +87,8 @@ def extend(
     if job is None or state is None:
         raise ArgumentError(
             f"walk: {shown(walk)} given, which cannot be continued: its graph and the state of its "
-            "walkers need keep_state=True, and are lost in files, and in a pickle if they cannot "
-            "be pickled; give the graph again: fermiac.walks.walk with the same arguments, "
+            "walkers are lost in files, in walks made in parts, and in a pickle if they cannot be "
+            "pickled; give the graph again: fermiac.walks.walk with the same arguments, "
             "rng=walk.seed and a larger n_steps repeats the walk and goes on (and goes on from the "
             "end if both calls have the same store)"
         )

@@ -42,7 +42,7 @@ W = TypeVar("W", bound="WalkData")
 CALL: ContextVar[tuple[int, int] | None] = ContextVar("fermiac_walkers", default=None)
 #: Arguments of the call that are not passed on to its parts.
 OF_CALL = (
-    "graph", "n_walkers", "first_walker", "rng", "keep_state", "plan", "where",
+    "graph", "n_walkers", "first_walker", "rng", "plan", "where",
 )  # fmt: skip
 #: Arguments that concern all walkers together.
 _TOGETHER = ("stop", "on_block")
@@ -78,7 +78,6 @@ class _Some:
                 n_walkers=stop - start,
                 first_walker=self._first + start,
                 rng=self._seed,
-                keep_state=False,
                 plan=alone(n_threads=self.n_threads, progress=self.progress),
             )
         finally:

@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 #: Arguments of the call that a replicate does not take.
 OF_CALL = (
-    "loss", "graph", "rng", "init", "replicates", "keep_state", "plan", "where",
+    "loss", "graph", "rng", "init", "replicates", "plan", "where",
 )  # fmt: skip
 #: Arguments of a single run alone.
 _REFUSED = ("state", "callback")
@@ -241,7 +241,6 @@ class _Replicate:
             **self._settings,
             init=init[unit] if np.ndim(init) == 3 else init,
             rng=subkey(self._seed, unit),
-            keep_state=False,
             plan=alone(n_threads=self.n_threads, progress=self.progress),
         )
         return self._of_one(made, unit)

@@ -15,7 +15,7 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import reporter
-from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, shown, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
@@ -78,7 +78,6 @@ def optimize(
     callback: Callback | None = None,
     callback_every: int | None = None,
     state: Mapping[str, Any] | None = None,
-    keep_state: bool = True,
     replicates: int | None = None,
     plan: PlanLike | None = None,
 ) -> OptimizeResult:  # with replicates= OptimizeReplicates; the type is that of other calls
@@ -168,8 +167,6 @@ def optimize(
     state : mapping, optional
         The ``state`` of a result of the same call. The run continues from there for `n_steps`
         further steps, with the same bits as a single run. Its trace begins there.
-    keep_state : bool, default True
-        Keep a `state` in the result, with the histories of all walkers.
     replicates : int, optional
         The number of independent runs of this call, each with its own random numbers; the result
         has the best of them and the course of all. It needs an `objective`, which is that of the
@@ -285,7 +282,6 @@ def optimize(
         )
     if callback is not None and not callable(callback):
         raise ArgumentError(f"callback: {shown(callback)} was given; a callable is needed")
-    keep_state = yes("keep_state", keep_state)
     g = as_graph(graph)
     if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:
         raise ArgumentError(f"loss: {shown(loss)} was given for a graph of {g.n_nodes} nodes")
@@ -330,7 +326,6 @@ def optimize(
             callback_every=_every("callback_every", callback_every, every),
             judge=_objective(objective, loss, job),
             before=before,
-            keep_state=keep_state,
             workers=resolve_threads(where.n_threads),
             checkpoint=kept,
             report=report,

@@ -68,7 +68,6 @@ class TokenLoop(RunLoop[OptimizeResult]):
     callback_every: int
     judge: Judge | None
     before: Before
-    keep_state: bool
     workers: int
 
     def __post_init__(self) -> None:
@@ -268,7 +267,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
             trace_steps=steps,
             trace_theta=trace,
             trace_loss=losses,
-            state=state if self.keep_state else None,
+            state=state,
             objective=objective,
         )
 

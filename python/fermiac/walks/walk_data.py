@@ -478,8 +478,8 @@ class WalkData(Sample):
         state = self._state
         if state is None or self._shares_history or self.settings["memory_size"] is not None:
             raise ArgumentError(
-                "include_prior: the walk does not know its histories; walk with keep_state=True, "
-                "history='private' and without memory_size="
+                "include_prior: the walk does not know its histories; walk with history='private', "
+                "without memory_size= and not in parts"
             )
         if "indptr" not in state:  # a walk without history
             return self._visits, None
