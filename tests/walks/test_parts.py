@@ -93,6 +93,8 @@ def test_a_store_of_one_process_has_a_state(tmp_path: Path) -> None:
     half = walk(**given, n_steps=200, plan=fm.Plan(store=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
     assert_same(half, walk(**given, n_steps=200))
+    with pytest.raises(ArgumentError, match="the same call with this store gives its result"):
+        fm.merge(tmp_path)
     # It ends as it has begun, whatever its executor.
     with ThreadPoolExecutor(2) as executor:
         kept = fm.Plan(store=tmp_path, executor=executor)

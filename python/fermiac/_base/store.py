@@ -27,6 +27,8 @@ from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning, WarningText
 
 __all__ = [
+    "STATE",
+    "VALUES",
     "Tensors",
     "decode",
     "decoding",
@@ -41,6 +43,8 @@ __all__ = [
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
+#: The files with the state of a run and with the values of its target in the store of a plan.
+STATE, VALUES = "state.safetensors", "values.safetensors"
 #: Classes whose instances can be saved, by name.
 _KINDS: dict[str, type] = {}
 #: Result classes that were renamed: the name in old files and the present one.

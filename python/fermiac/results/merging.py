@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
+from fermiac._base.store import STATE, VALUES
 from fermiac._base.validate import listed, path_of, real_numbers, shown
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.results.result import Finding, Result, load, warn
@@ -295,7 +296,13 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
             raise ArgumentError(f"results: {shown(os.fspath(folder))} is no folder of results")
         # The result of a finished call, if its store has it.
         whole = sorted(folder.glob(f"{'[0-9a-f]' * 16}-whole.safetensors"))
-        given: list[Any] | None = whole or sorted(folder.glob("*.safetensors"))
+        there = whole or sorted(folder.glob("*.safetensors"))
+        given: list[Any] | None = [path for path in there if path.name not in (STATE, VALUES)]
+        if there and not given:
+            raise ArgumentError(
+                f"results: {shown(os.fspath(folder))} holds the state of a run and no parts; the "
+                "same call with this store gives its result"
+            )
     else:
         given = listed(results, _MOST)
     if not given:

@@ -42,9 +42,6 @@ _VERIFIED = 3
 #: The format of the files of runs that have a state.
 _FORMAT = 2
 
-#: The names of the files with the values of a target and with the state of a run in a store.
-VALUES, STATE, SUFFIX = "values", "state", ".safetensors"
-
 _IDENTITY = fit.record({}, {"seed": fit.whole(0, 2**64 - 1)})
 _LOG: fit.Layout = {"status": fit.text(), "identity": _IDENTITY}
 _VALUES: fit.Layout = {
@@ -89,7 +86,7 @@ def _file_in(plan: Plan, name: str, rows: int | None = None) -> Checkpoint | Non
     except OSError as error:
         raise CheckpointError(f"store: {folder}: it cannot be made: {error}") from error
     every = EVERY if plan.every is None else plan.every
-    return Checkpoint(folder / f"{name}{SUFFIX}", every, rows)
+    return Checkpoint(folder / name, every, rows)
 
 
 class _Piece(NamedTuple):
@@ -168,7 +165,7 @@ class Log:
         Batches stay whole, or are cut into pieces with a number of rows; a piece that is finished
         can be written.
         """
-        given = _file_in(plan, VALUES, rows)
+        given = _file_in(plan, store.VALUES, rows)
         return None if given is None else cls(given)
 
     @property
@@ -370,7 +367,7 @@ class RunCheckpoint:
     @classmethod
     def of(cls, plan: Plan, kind: str) -> RunCheckpoint | None:
         """Return the state in the store of a plan, or None without a store."""
-        given = _file_in(plan, STATE)
+        given = _file_in(plan, store.STATE)
         return None if given is None else cls(given, kind)
 
     def key(self, rng: RngLike) -> int:

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 from fermiac import _core
 from fermiac._base.plan import Part, Plan
 from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.store import STATE, VALUES
 from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.results import Result, load
 from fermiac.results.result import quiet
-from fermiac.runs.checkpoint import STATE, SUFFIX, VALUES
 from fermiac.runs.dispatch import Dispatch, Tick
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import ExecutorLike, Sharded
@@ -78,10 +78,10 @@ def keeps_state(plan: Plan, always: bool = False, name: str = STATE) -> bool:
     """
     if plan.store is None or plan.part is not None:
         return False
-    there = {path.name for path in Path(plan.store).glob(f"*{SUFFIX}")}
-    if f"{name}{SUFFIX}" in there:
+    there = {path.name for path in Path(plan.store).glob("*.safetensors")}
+    if name in there:
         return True
-    return (always or plan.executor is None) and not there - {STATE + SUFFIX, VALUES + SUFFIX}
+    return (always or plan.executor is None) and not there - {STATE, VALUES}
 
 
 class Store:
@@ -112,8 +112,7 @@ class Store:
         """Create the folder, which may contain only units of this call."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            of_runs = {name + SUFFIX for name in (VALUES, STATE)}
-            names = {path.name for path in self.folder.glob(f"*{SUFFIX}")} - of_runs
+            names = {path.name for path in self.folder.glob("*.safetensors")} - {STATE, VALUES}
         except OSError as error:
             raise CheckpointError(f"store: {shown(os.fspath(self.folder))}: {error}") from error
         foreign = next((name for name in sorted(names) if not name.startswith(self.digest)), None)

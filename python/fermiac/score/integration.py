@@ -16,11 +16,12 @@ from fermiac import _core
 from fermiac._base.calls import public, users_level
 from fermiac._base.plan import PlanLike, plan_of
 from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.store import VALUES
 from fermiac._base.tensors import like
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning, InternalError
 from fermiac.results.result import Finding, is_quiet
-from fermiac.runs.checkpoint import VALUES, Log
+from fermiac.runs.checkpoint import Log
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
 from fermiac.runs.parts import keeps_state
