@@ -317,6 +317,16 @@ def test_a_function_that_was_changed_is_noticed(tmp_path: Path) -> None:
             expect(changed, path)
     # Rounding that depends on the batch is no change.
     assert same(expect(lambda x: targets.moments(x) * (1 + 1e-12), path), first)
+
+    # Nor is single precision, whose rounding is larger.
+    def single(x: Array, error: float = 0.0) -> Array:
+        return (targets.moments(x) * (1 + error)).astype(np.float32)
+
+    kept = tmp_path / "single"
+    assert same(expect(lambda x: single(x, 1e-5), kept), expect(lambda x: single(x, 1e-5)))
+    assert same(expect(single, kept), expect(lambda x: single(x, 1e-5)))
+    with pytest.raises(CheckpointError, match="the target gives other values"):
+        expect(lambda x: single(x, 0.01), kept)
     # Random values cannot be compared.
     rng = np.random.default_rng(0)
     assert same(expect(lambda x: targets.moments(x) + rng.normal(), path), first)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from fermiac._base.plan import EVERY, Plan
 from fermiac._base.validate import RngLike, key_of
 from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import CheckpointError, TargetError
+from fermiac.targets.rows import SINGLE, all_equal, is_single
 
 __all__ = [
     "Checkpoint",
@@ -53,27 +53,15 @@ _VALUES: fit.Layout = {
 _RUN: fit.Layout = {"identity": _IDENTITY, "elapsed": fit.real, "state": fit.mapping()}
 
 
-class Checkpoint:
-    """A file of a run in the store of a plan, and how often it is written.
+class Checkpoint(NamedTuple):
+    """A file of a run in the store of a plan, and how often it is written."""
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file. If it exists, the run is resumed from it; otherwise it is created.
-    every : float
-        The number of seconds between two writes. The file is also written when the run ends for any
-        reason except a kill or a loss of power.
-    rows : int, optional
-        The largest number of points that are evaluated between two writes; by default batches stay
-        whole.
-    """
-
-    __slots__ = ("every", "path", "rows")
-
-    def __init__(
-        self, path: str | os.PathLike[str], every: float = EVERY, rows: int | None = None
-    ) -> None:
-        self.path, self.every, self.rows = Path(path), every, rows
+    path: Path
+    #: The number of seconds between two writes. The file is also written when the run ends for any
+    #: reason except a kill or a loss of power.
+    every: float = EVERY
+    #: The largest number of points between two writes; by default batches stay whole.
+    rows: int | None = None
 
 
 def _file_in(plan: Plan, name: str, rows: int | None = None) -> Checkpoint | None:
@@ -216,7 +204,7 @@ class Log:
         pairs = list(zip(known.arrays, now, strict=False))
         if all(a.shape == b.shape and agree(b, a).all() for a, b in pairs):
             return
-        if _all_equal(now, values()):
+        if all_equal(now, values()):
             raise CheckpointError(
                 f"{self._path}: the target gives other values than when it was written, at rows "
                 f"{known.start} to {known.stop - 1} of the first batch; remove the file to start "
@@ -342,7 +330,7 @@ class RunCheckpoint:
     """
 
     def __init__(self, given: Checkpoint | str | PathLike[str], kind: str) -> None:
-        self.checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
+        self.checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(Path(given))
         self.path = self.checkpoint.path
         self._kind = f"{kind} (checkpoint format {_FORMAT})"
         self._identity: dict[str, Any] = {}
@@ -432,7 +420,7 @@ class RunCheckpoint:
         values = now()
         same = agree(values, then, rtol, atol)
         # A target whose values are random cannot be compared.
-        if not same.all() and _all_equal((values,), (now(),)):
+        if not same.all() and all_equal((values,), (now(),)):
             i = int(np.argmin(same))
             raise CheckpointError(
                 f"{self.path}: {what} {values.flat[i]:.12g} {where}, and {then.flat[i]:.12g} when "
@@ -466,15 +454,14 @@ class RunCheckpoint:
 def agree(
     now: NDArray[Any], then: NDArray[Any], rtol: float = 1e-6, atol: float = 1e-9
 ) -> NDArray[np.bool_]:
-    """Return which values are equal up to `rtol`, or up to `atol` of the largest one."""
-    scale = float(np.abs(then[np.isfinite(then)]).max(initial=0.0))
+    """Return which values are equal up to `rtol`, or up to `atol` of the largest one.
+
+    Values in single precision may differ by more, since their rounding depends on their batch.
+    """
+    known = then[np.isfinite(then)]
+    scale, atol = float(np.abs(known).max(initial=0.0)), max(atol, SINGLE * is_single(known))
     same: NDArray[np.bool_] = np.isclose(now, then, rtol, atol * scale, equal_nan=True)
     return same
-
-
-def _all_equal(a: Arrays, b: Arrays) -> bool:
-    """Return whether two evaluations of the same points gave the same values."""
-    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
 def _exists(path: Path) -> bool:

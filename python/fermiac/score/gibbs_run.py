@@ -104,7 +104,7 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
         if self.checkpoint is not None:
             path = f"{self.checkpoint.path}: "
             what, where = "the model gives other numbers,", "at the first of some points"
-            self.checkpoint.verify(what, where, lambda: self._probe, state["probe"], 1e-5, 1e-6)
+            self.checkpoint.verify(what, where, self._probed, state["probe"], 1e-5, 1e-6)
         with self.decoding():
             self.chains.load({k[6:]: v for k, v in state.items() if k.startswith("state.")})
             n = state["draws"].shape[1]
@@ -121,7 +121,11 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
 
     @cached_property
     def _probe(self) -> Array:
-        """Return values of the model at some points, by which a resumed run identifies it."""
+        """Values of the model at some points, by which a resumed run identifies it."""
+        return self._probed()
+
+    def _probed(self) -> Array:
+        """Return the values of the model at these points."""
         levels = self.settings.levels
         some = levels[np.linspace(0, len(levels) - 1, _VERIFIED).astype(int)]
         z, _ = _core.score_noise(

@@ -237,7 +237,10 @@ class Run:
             return
         self._kept.fit(stored, _STATE, n=n, d=d)
         self._kept.verify(
-            "the model gives", "at the first points", lambda: self._probe, stored["probe"]
+            "the model gives",
+            "at the first points",
+            lambda: denoised_at(model, points, s),
+            stored["probe"],
         )
         self._moves.n_evals = int(stored["n_evals"])
         self.cloud = Cloud(

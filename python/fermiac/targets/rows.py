@@ -7,7 +7,7 @@ function a batch of two points is therefore compared with two batches of one poi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from fermiac._base.validate import shown
 from fermiac.errors import CheckpointError, TargetError, WorkerError
 
-__all__ = ["Compared", "compare_rows"]
+__all__ = ["SINGLE", "Compared", "all_equal", "compare_rows", "is_single"]
 
 Array = NDArray[np.float64]
 Parts = list[NDArray[Any]]
 
 #: Differences up to this share of the largest value are rounding: in double precision, and for
 #: values that single precision holds. Mixed rows differ by far more.
-_DOUBLE, _SINGLE = 1e-6, 1e-3
+_DOUBLE, SINGLE = 1e-6, 1e-3
 _ADVICE = (
     "the values of a row must depend on that row alone. For a function of one point: "
     "fermiac.targets.vectorize(f)"
@@ -114,7 +114,7 @@ def compare_rows(
         if all(_same(pair, one, i) for i, one in enumerate(fine)):
             return
         again = attempt(two)
-        if isinstance(again, Exception) or not _equal(pair, again):
+        if isinstance(again, Exception) or not all_equal(pair, again):
             return  # they are random
         raise TargetError(
             f"{what} gave {_text(pair)} for a batch of two points, and {_text(fine[0])} and "
@@ -181,13 +181,13 @@ def _same(pair: Parts, one: Parts, row: int) -> bool:
         values = np.concatenate([both[np.isfinite(both)], b[known]])
         if not known.any():
             continue
-        limit = (_SINGLE if _is_single(values) else _DOUBLE) * np.abs(values).max()
+        limit = (SINGLE if is_single(values) else _DOUBLE) * np.abs(values).max()
         if not (np.abs(a[known] - b[known]) <= limit).all():
             return False
     return True
 
 
-def _is_single(values: NDArray[Any]) -> bool:
+def is_single(values: NDArray[Any]) -> bool:
     """Return whether single precision holds all the values."""
     if values.dtype.kind == "c":
         values = np.concatenate([values.real, values.imag])
@@ -195,7 +195,8 @@ def _is_single(values: NDArray[Any]) -> bool:
         return bool((values.astype(np.float32) == values).all())
 
 
-def _equal(a: Parts, b: Parts) -> bool:
+def all_equal(a: Sequence[NDArray[Any]], b: Sequence[NDArray[Any]]) -> bool:
+    """Return whether two evaluations gave the same values."""
     return all(np.array_equal(p, q, equal_nan=True) for p, q in zip(a, b, strict=True))
 
 
